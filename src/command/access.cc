@@ -1,0 +1,65 @@
+#include "command/access.h"
+
+#include <algorithm>
+#include <string>
+
+#include "base/number.h"
+
+namespace ignix {
+
+Entry* find_live(Call& call, const Key& key) {
+  Entry* entry = call.keyspace().find(call.db(), key);
+  if (!entry || !entry->expired(call.env.now_ms)) return entry;
+  call.keyspace().erase(call.db(), key);
+  const std::string_view change[] = {"DEL", key.text};
+  call.log_change(change, 2);
+  return nullptr;
+}
+
+Entry* find_for_read(Call& call, const Key& key) {
+  Entry* entry = find_live(call, key);
+  Stripe& stripe = call.keyspace().stripe_of(key.hash);
+  (entry ? stripe.hits : stripe.misses)++;
+  return entry;
+}
+
+bool check_type(Call& call, const Entry* entry, Type type) {
+  if (!entry || entry->type() == type) return true;
+  call.reply.error("WRONGTYPE Operation against a key holding the wrong kind of value");
+  return false;
+}
+
+bool integer_argument(Call& call, std::string_view text, int64_t& value) {
+  if (parse_integer(text, value)) return true;
+  call.reply.error("ERR value is not an integer or out of range");
+  return false;
+}
+
+void reply_syntax_error(Call& call) { call.reply.error("ERR syntax error"); }
+
+void reply_out_of_memory(Call& call) {
+  call.reply.error("OOM command not allowed when used memory > 'maxmemory'.");
+}
+
+void reply_wrong_arity(Call& call) {
+  call.reply.errorf("ERR wrong number of arguments for '%s' command", call.command.name);
+}
+
+void reply_unknown_subcommand(Call& call) {
+  std::string container = call.command.name;
+  for (char& c : container) {
+    if (c >= 'a' && c <= 'z') c = char(c - 32);
+  }
+  const std::string_view word = call.words[1].substr(0, 128);
+  call.reply.errorf("ERR unknown subcommand '%.*s'. Try %s HELP.", int(word.size()), word.data(),
+                    container.c_str());
+}
+
+void reply_help(Call& call, const char* const* lines) {
+  int64_t count = 0;
+  while (lines[count]) count++;
+  call.reply.array(count);
+  for (int64_t i = 0; i < count; i++) call.reply.simple(lines[i]);
+}
+
+}  // namespace ignix

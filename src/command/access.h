@@ -1,0 +1,30 @@
+// How commands reach entries: through here, so that expired ones are gone for everyone.
+#pragma once
+
+#include "command/call.h"
+
+namespace ignix {
+
+// The live entry of a key, or nullptr. One that has expired is deleted, and the log told so. The
+// key's stripe is locked.
+Entry* find_live(Call& call, const Key& key);
+
+// The same for a command that reads: counts a hit or a miss.
+Entry* find_for_read(Call& call, const Key& key);
+
+// False, and the error is replied, if the entry is not of that type. No entry fits any type.
+bool check_type(Call& call, const Entry* entry, Type type);
+
+// False, and the error is replied, if `text` is not an integer.
+bool integer_argument(Call& call, std::string_view text, int64_t& value);
+
+void reply_syntax_error(Call& call);
+void reply_out_of_memory(Call& call);
+void reply_wrong_arity(Call& call);
+// For a container: `words[1]` names no subcommand.
+void reply_unknown_subcommand(Call& call);
+
+// HELP of a container: a line for each element of `lines`, nullptr ends them.
+void reply_help(Call& call, const char* const* lines);
+
+}  // namespace ignix

@@ -1,0 +1,54 @@
+// One command being run: its words, who sent it, what it works on.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <string_view>
+
+#include "command/command.h"
+#include "command/session.h"
+#include "durability/ring.h"
+#include "resp/reply.h"
+#include "store/keyspace.h"
+
+namespace ignix {
+
+struct Server;  // server/server.h: for the commands that administer it, and for nobody else
+
+// What all commands of a loop share. One for each loop, used by its thread alone.
+struct Env {
+  Keyspace* keyspace;
+  LogRing* log;             // nullptr: changes are not logged (no AOF, or it is being loaded)
+  LogRing::Writer* writer;  // this loop's
+  Server* server;
+  int64_t now_ms = 0;       // time of day, read once for each batch
+};
+
+struct Call {
+  Env& env;
+  const Command& command;
+  Session& session;
+  Reply& reply;
+  const std::string_view* words;  // words[0] is the name
+  size_t word_count;
+  const uint64_t* hashes;         // of the keys, in the order of the command's key range
+
+  Keyspace& keyspace() const { return *env.keyspace; }
+  int db() const { return session.db.load(std::memory_order_relaxed); }
+
+  // The command's key number `index`, from 0.
+  Key key(size_t index) const {
+    const KeyRange& keys = command.keys;
+    return {hashes[index], words[size_t(keys.first) + index * size_t(keys.step)]};
+  }
+
+  // Appends a change to the log, under the locks of its stripes. Without words: the command as it
+  // came.
+  void log_change(const std::string_view* change, size_t count) const {
+    if (!env.log) return;
+    session.log_position = env.log->append(*env.writer, db(), change, count);
+  }
+  void log_change() const { log_change(words, word_count); }
+};
+
+}  // namespace ignix

@@ -1,0 +1,160 @@
+#include "command/execute.h"
+
+#include <algorithm>
+#include <cstring>
+#include <string>
+
+#include "command/access.h"
+#include "command/handlers.h"
+
+namespace ignix {
+namespace {
+
+// Redis formats these as C strings.
+std::string_view up_to_nul(std::string_view text) { return text.substr(0, text.find('\0')); }
+
+void reply_unknown_command(Call& call) {
+  constexpr size_t kShown = 128;
+  std::string text = "ERR unknown command '";
+  text += up_to_nul(call.words[0].substr(0, kShown));
+  text += "', with args beginning with: ";
+  std::string args;
+  for (size_t i = 1; i < call.word_count && args.size() < kShown; i++) {
+    args += '\'';
+    args += up_to_nul(call.words[i].substr(0, kShown - args.size()));
+    args += "' ";
+  }
+  text += args;
+  for (char& c : text) {
+    if (c == '\r' || c == '\n') c = ' ';
+  }
+  call.reply.error(text);
+}
+
+// Whether the client hears the reply of the command that has just run, and what becomes of its
+// choice (CLIENT REPLY) for the next one.
+bool hears_reply(Session& session, Session::Replies before) {
+  using Replies = Session::Replies;
+  Replies& after = session.replies;
+  const bool heard =
+      after != Replies::kOff && (before != Replies::kSkip || after == Replies::kOn);
+  if (after == Replies::kSkipNext) {
+    after = Replies::kSkip;
+  } else if (after == Replies::kSkip) {
+    after = Replies::kOn;
+  }
+  return heard;
+}
+
+}  // namespace
+
+void Batch::add(Session& session, size_t first_word, void* tag, size_t input_offset) {
+  const size_t word_count = words_.size() - first_word;
+  const Command* command = find_command(words_[first_word]);
+  if (command && command->subcommands && word_count > 1) {
+    const Command* sub = find_subcommand(*command, words_[first_word + 1]);
+    if (sub) command = sub;
+  }
+  Request request = {&session,           tag,
+                     command,            input_offset,
+                     uint32_t(first_word), uint32_t(word_count),
+                     uint32_t(hashes_.size()), 0};
+  if (command && command->keys.first && command->arity_fits(word_count)) {
+    request.hash_count = uint32_t(command->keys.count(word_count));
+    for (uint32_t i = 0; i < request.hash_count; i++) {
+      const size_t word = size_t(command->keys.first) + i * size_t(command->keys.step);
+      hashes_.push_back(env_.keyspace->key(words_[first_word + word]).hash);
+    }
+  }
+  requests_.push_back(request);
+}
+
+void Batch::prefetch() const {
+  const Keyspace& keyspace = *env_.keyspace;
+  const auto for_each_key = [&](auto fn) {
+    for (const Request& request : requests_) {
+      const int db = request.session->db.load(std::memory_order_relaxed);
+      for (uint32_t i = 0; i < request.hash_count; i++) fn(db, hashes_[request.first_hash + i]);
+    }
+  };
+  for_each_key([&](int db, uint64_t hash) { keyspace.prefetch_bucket(db, hash); });
+  for_each_key([&](int db, uint64_t hash) { keyspace.prefetch_entries(db, hash); });
+}
+
+// A command that may write needs room in the log. What it takes there is its words again, and a
+// little for numbers and expired keys; longer records go in piece by piece.
+bool Batch::admit(const Request& request) const {
+  if (!env_.log || !request.command || !(request.command->flags & kWrite)) return true;
+  size_t bytes = kLogSlackBytes;
+  for (uint32_t i = 0; i < request.word_count; i++) {
+    bytes += words_[request.first_word + i].size() + 32;
+  }
+  return env_.log->room() >= std::min(bytes, kLogRingBytes);
+}
+
+void Batch::execute(const Request& request) {
+  static constexpr Command kUnknown = {};
+  Session& session = *request.session;
+  const Command& command = request.command ? *request.command : kUnknown;
+  const Session::Replies replies_before = session.replies;
+  const size_t output_before = session.output.size();
+  Reply reply(session.output, session.protocol.load(std::memory_order_relaxed));
+  Call call = {env_,
+               command,
+               session,
+               reply,
+               words_.data() + request.first_word,
+               request.word_count,
+               hashes_.data() + request.first_hash};
+  commands_run_++;
+  if (!request.command) {
+    reply_unknown_command(call);
+  } else if (!command.arity_fits(request.word_count)) {
+    reply_wrong_arity(call);
+  } else if ((command.flags & kWrite) && env_.log && env_.log->failure()) {
+    reply.errorf("MISCONF Errors writing to the AOF file: %s", strerror(env_.log->failure()));
+  } else {
+    session.last_command.store(&command, std::memory_order_relaxed);
+    run_locked(call, request.hash_count);
+  }
+  error_replies_ += reply.errors();
+  if (reply.failed()) session.close_after_reply = true;
+  if (!hears_reply(session, replies_before)) session.output.truncate(output_before);
+}
+
+// The locks follow from the table: all stripes, those of the keys in ascending order, or none.
+void Batch::run_locked(Call& call, size_t hash_count) {
+  Keyspace& keyspace = *env_.keyspace;
+  if (hash_count == 1) {
+    SpinGuard guard(keyspace.stripe_of(call.hashes[0]).lock);
+    call.command.run(call);
+  } else if (hash_count > 1) {
+    locks_.lock(keyspace, call.hashes, hash_count);
+    call.command.run(call);
+    locks_.unlock(keyspace);
+  } else if (call.command.flags & kAllKeys) {
+    keyspace.lock_all();
+    call.command.run(call);
+    keyspace.unlock_all();
+  } else {
+    call.command.run(call);
+  }
+}
+
+void Batch::run_one(Session& session, const Words& words) {
+  words_.assign(words.begin(), words.end());
+  add(session, 0, nullptr, 0);
+  execute(requests_[0]);
+  clear();
+}
+
+void Batch::clear() {
+  requests_.clear();
+  words_.reset();
+  hashes_.clear();
+}
+
+// Only reached where no subcommand was found.
+void run_container(Call& call) { reply_unknown_subcommand(call); }
+
+}  // namespace ignix

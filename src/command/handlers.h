@@ -1,0 +1,67 @@
+// The functions behind the rows of the command table. Those that administer the server are
+// defined in server/.
+#pragma once
+
+#include "command/call.h"
+
+namespace ignix {
+
+// string.cc
+void run_get(Call&);
+void run_set(Call&);
+void run_mget(Call&);
+void run_mset(Call&);
+void run_incr(Call&);
+
+// keys.cc
+void run_del(Call&);
+void run_exists(Call&);
+void run_type(Call&);
+void run_rename(Call&);
+void run_dbsize(Call&);
+void run_flushdb(Call&);
+void run_flushall(Call&);
+
+// connection.cc
+void run_ping(Call&);
+void run_echo(Call&);
+void run_select(Call&);
+void run_quit(Call&);
+void run_reset(Call&);
+void run_hello(Call&);
+void run_client_id(Call&);
+void run_client_getname(Call&);
+void run_client_setname(Call&);
+void run_client_setinfo(Call&);
+void run_client_reply(Call&);
+void run_client_help(Call&);
+
+// introspect.cc
+void run_command(Call&);
+void run_command_count(Call&);
+void run_command_info(Call&);
+void run_command_docs(Call&);
+void run_command_list(Call&);
+void run_command_getkeys(Call&);
+void run_command_getkeysandflags(Call&);
+void run_command_help(Call&);
+
+// execute.cc: for a container whose subcommand does not exist
+void run_container(Call&);
+
+// server/clients.cc
+void run_client_info(Call&);
+void run_client_list(Call&);
+
+// server/admin.cc
+void run_config_get(Call&);
+void run_config_set(Call&);
+void run_config_resetstat(Call&);
+void run_config_help(Call&);
+void run_time(Call&);
+void run_shutdown(Call&);
+
+// server/info.cc
+void run_info(Call&);
+
+}  // namespace ignix

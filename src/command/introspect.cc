@@ -1,0 +1,304 @@
+// COMMAND and its subcommands: what the table knows, told to clients.
+#include <cstring>
+#include <string>
+#include <vector>
+
+#include "base/glob.h"
+#include "base/number.h"
+#include "command/access.h"
+#include "command/handlers.h"
+
+namespace ignix {
+namespace {
+
+struct FlagName {
+  uint32_t flag;
+  const char* name;
+};
+
+// In Redis's order.
+constexpr FlagName kFlagNames[] = {
+    {kWrite, "write"},       {kReadonly, "readonly"}, {kDenyOom, "denyoom"},
+    {kAdmin, "admin"},       {kNoScript, "noscript"}, {kLoading, "loading"},
+    {kStale, "stale"},       {kFast, "fast"},         {kNoAuth, "no_auth"},
+    {kNoMulti, "no_multi"},  {kAllowBusy, "allow_busy"},
+};
+constexpr FlagName kKeyFlagNames[] = {
+    {kKeyReadWrite, "RW"},    {kKeyReadOnly, "RO"},     {kKeyOverwrite, "OW"},
+    {kKeyRemove, "RM"},       {kKeyAccess, "access"},   {kKeyUpdate, "update"},
+    {kKeyInsert, "insert"},   {kKeyDelete, "delete"},   {kKeyVariableFlags, "variable_flags"},
+};
+constexpr const char* kGroupNames[] = {"string", "generic", "connection", "server"};
+
+template <size_t n>
+void reply_flags(Reply& reply, const FlagName (&names)[n], uint32_t flags) {
+  int64_t count = 0;
+  for (const FlagName& name : names) count += (flags & name.flag) != 0;
+  reply.set(count);
+  for (const FlagName& name : names) {
+    if (flags & name.flag) reply.simple(name.name);
+  }
+}
+
+// In Redis's order.
+std::vector<const char*> categories_of(const Command& command) {
+  const uint32_t flags = command.flags;
+  const bool container = command.subcommands && command.run == run_container;
+  const bool connection =
+      (command.group == Group::kConnection || (command.categories & kConnectionCategory)) &&
+      !container;
+  std::vector<const char*> names;
+  if (command.categories & kKeyspaceCategory) names.push_back("@keyspace");
+  if (flags & kReadonly) names.push_back("@read");
+  if (flags & kWrite) names.push_back("@write");
+  if (command.group == Group::kString) names.push_back("@string");
+  if (flags & kAdmin) names.push_back("@admin");
+  names.push_back(flags & kFast ? "@fast" : "@slow");
+  if ((flags & kAdmin) || (command.categories & kDangerousCategory)) names.push_back("@dangerous");
+  if (connection) names.push_back("@connection");
+  return names;
+}
+
+void reply_tips(Reply& reply, std::string_view tips) {
+  std::vector<std::string_view> words;
+  while (!tips.empty()) {
+    const size_t end = std::min(tips.find(' '), tips.size());
+    words.push_back(tips.substr(0, end));
+    tips.remove_prefix(std::min(end + 1, tips.size()));
+  }
+  reply.set(int64_t(words.size()));
+  for (std::string_view word : words) reply.bulk(word);
+}
+
+void reply_key_spec(Reply& reply, const KeySpec& spec) {
+  reply.map(spec.notes ? 4 : 3);
+  if (spec.notes) {
+    reply.bulk("notes");
+    reply.bulk(spec.notes);
+  }
+  reply.bulk("flags");
+  reply_flags(reply, kKeyFlagNames, spec.flags);
+  reply.bulk("begin_search");
+  reply.map(2);
+  reply.bulk("type");
+  reply.bulk("index");
+  reply.bulk("spec");
+  reply.map(1);
+  reply.bulk("index");
+  reply.integer(spec.range.first);
+  reply.bulk("find_keys");
+  reply.map(2);
+  reply.bulk("type");
+  reply.bulk("range");
+  reply.bulk("spec");
+  reply.map(3);
+  reply.bulk("lastkey");
+  reply.integer(spec.range.last < 0 ? spec.range.last : spec.range.last - spec.range.first);
+  reply.bulk("keystep");
+  reply.integer(spec.range.step);
+  reply.bulk("limit");
+  reply.integer(0);
+}
+
+void reply_info(Reply& reply, const Command& command) {
+  reply.array(10);
+  reply.bulk(command.name);
+  reply.integer(command.arity);
+  reply_flags(reply, kFlagNames, command.flags);
+  reply.integer(command.keys.first);
+  reply.integer(command.keys.last);
+  reply.integer(command.keys.first ? command.keys.step : 0);
+  const std::vector<const char*> categories = categories_of(command);
+  reply.set(int64_t(categories.size()));
+  for (const char* category : categories) reply.simple(category);
+  reply_tips(reply, command.tips);
+  int64_t specs = 0;
+  for (const KeySpec& spec : command.specs) specs += spec.flags != 0;
+  reply.set(specs);
+  for (int64_t i = 0; i < specs; i++) reply_key_spec(reply, command.specs[i]);
+  int64_t subcommands = 0;
+  if (command.subcommands) {
+    while (command.subcommands[subcommands].name) subcommands++;
+  }
+  reply.set(subcommands);
+  for (int64_t i = 0; i < subcommands; i++) reply_info(reply, command.subcommands[i]);
+}
+
+void reply_doc(Reply& reply, const Command& command) {
+  int64_t subcommands = 0;
+  if (command.subcommands) {
+    while (command.subcommands[subcommands].name) subcommands++;
+  }
+  reply.bulk(command.name);
+  reply.map(4 + (subcommands > 0));
+  reply.bulk("summary");
+  reply.bulk(command.summary);
+  reply.bulk("since");
+  reply.bulk(command.since);
+  reply.bulk("group");
+  reply.bulk(kGroupNames[int(command.group)]);
+  reply.bulk("complexity");
+  reply.bulk(command.complexity);
+  if (!subcommands) return;
+  reply.bulk("subcommands");
+  reply.map(subcommands);
+  for (int64_t i = 0; i < subcommands; i++) reply_doc(reply, command.subcommands[i]);
+}
+
+// "get" or "client|list".
+const Command* find_by_full_name(std::string_view name) {
+  const size_t bar = name.find('|');
+  const Command* command = find_command(name.substr(0, bar));
+  if (!command || bar == std::string_view::npos) return command;
+  return command->subcommands ? find_subcommand(*command, name.substr(bar + 1)) : nullptr;
+}
+
+// The command in words[2] and on, for COMMAND GETKEYS. nullptr, and the error is replied, if it has
+// no keys to tell.
+const Command* command_in_words(Call& call) {
+  const Command* command = find_command(call.words[2]);
+  if (command && command->subcommands && call.word_count > 3) {
+    const Command* subcommand = find_subcommand(*command, call.words[3]);
+    if (subcommand) command = subcommand;
+  }
+  if (!command) {
+    call.reply.error("ERR Invalid command specified");
+  } else if (command->keys.first == 0) {
+    call.reply.error("ERR The command has no key arguments");
+  } else if (!command->arity_fits(call.word_count - 2)) {
+    call.reply.error("ERR Invalid number of arguments specified for command");
+  } else {
+    return command;
+  }
+  return nullptr;
+}
+
+uint32_t key_flags(const Command& command, size_t word) {
+  for (const KeySpec& spec : command.specs) {
+    if (spec.range.last < 0 || word <= size_t(spec.range.last)) return spec.flags;
+  }
+  return 0;
+}
+
+bool in_category(const Command& command, std::string_view category) {
+  for (const char* name : categories_of(command)) {
+    if (equal_ignoring_case(name + 1, category)) return true;
+  }
+  return false;
+}
+
+}  // namespace
+
+void run_command(Call& call) {
+  if (call.word_count > 1) return run_container(call);
+  call.reply.array(int64_t(command_count()));
+  for (const Command* command = kCommands; command->name; command++) {
+    reply_info(call.reply, *command);
+  }
+}
+
+void run_command_count(Call& call) { call.reply.integer(int64_t(command_count())); }
+
+void run_command_info(Call& call) {
+  if (call.word_count == 2) {
+    call.reply.array(int64_t(command_count()));
+    for (const Command* c = kCommands; c->name; c++) reply_info(call.reply, *c);
+    return;
+  }
+  call.reply.array(int64_t(call.word_count - 2));
+  for (size_t i = 2; i < call.word_count; i++) {
+    if (const Command* command = find_by_full_name(call.words[i])) {
+      reply_info(call.reply, *command);
+    } else {
+      call.reply.null_array();
+    }
+  }
+}
+
+void run_command_docs(Call& call) {
+  std::vector<const Command*> found;
+  for (const Command* c = kCommands; call.word_count == 2 && c->name; c++) found.push_back(c);
+  for (size_t i = 2; i < call.word_count; i++) {
+    if (const Command* command = find_by_full_name(call.words[i])) found.push_back(command);
+  }
+  call.reply.map(int64_t(found.size()));
+  for (const Command* command : found) reply_doc(call.reply, *command);
+}
+
+void run_command_list(Call& call) {
+  std::string_view filter, value;
+  if (call.word_count == 5 && equal_ignoring_case(call.words[2], "filterby")) {
+    filter = call.words[3];
+    value = call.words[4];
+  }
+  const bool by_pattern = equal_ignoring_case(filter, "pattern");
+  const bool by_category = equal_ignoring_case(filter, "aclcat");
+  const bool by_module = equal_ignoring_case(filter, "module");
+  if (call.word_count != 2 && !by_pattern && !by_category && !by_module) {
+    return reply_syntax_error(call);
+  }
+  std::vector<const char*> names;
+  const auto consider = [&](const Command& command) {
+    if (by_module || (by_category && !in_category(command, value)) ||
+        (by_pattern && !glob_match(value, command.name, true))) {
+      return;
+    }
+    names.push_back(command.name);
+  };
+  for (const Command* command = kCommands; command->name; command++) {
+    consider(*command);
+    // As in Redis, subcommands are named only where a filter asks for them.
+    if (filter.empty() || !command->subcommands) continue;
+    for (const Command* sub = command->subcommands; sub->name; sub++) consider(*sub);
+  }
+  call.reply.set(int64_t(names.size()));
+  for (const char* name : names) call.reply.bulk(name);
+}
+
+void run_command_getkeys(Call& call) {
+  const Command* command = command_in_words(call);
+  if (!command) return;
+  const size_t keys = command->keys.count(call.word_count - 2);
+  call.reply.array(int64_t(keys));
+  for (size_t i = 0; i < keys; i++) {
+    call.reply.bulk(call.words[2 + size_t(command->keys.first) + i * size_t(command->keys.step)]);
+  }
+}
+
+void run_command_getkeysandflags(Call& call) {
+  const Command* command = command_in_words(call);
+  if (!command) return;
+  const size_t keys = command->keys.count(call.word_count - 2);
+  call.reply.array(int64_t(keys));
+  for (size_t i = 0; i < keys; i++) {
+    const size_t word = size_t(command->keys.first) + i * size_t(command->keys.step);
+    call.reply.array(2);
+    call.reply.bulk(call.words[2 + word]);
+    reply_flags(call.reply, kKeyFlagNames, key_flags(*command, word));
+  }
+}
+
+void run_command_help(Call& call) {
+  static constexpr const char* kLines[] = {
+      "COMMAND <subcommand> [<arg> [value] [opt] ...]. Subcommands are:",
+      "(no subcommand)",
+      "    Details of all commands.",
+      "COUNT",
+      "    The number of commands.",
+      "LIST [FILTERBY MODULE|ACLCAT|PATTERN <value>]",
+      "    The names of commands.",
+      "INFO [<command-name> ...]",
+      "    Details of some commands, or of all.",
+      "DOCS [<command-name> ...]",
+      "    Documentation of some commands, or of all.",
+      "GETKEYS <full-command>",
+      "    The keys in a full command.",
+      "GETKEYSANDFLAGS <full-command>",
+      "    The keys in a full command, and how each is accessed.",
+      "HELP",
+      "    Print this help.",
+      nullptr};
+  reply_help(call, kLines);
+}
+
+}  // namespace ignix

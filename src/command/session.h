@@ -1,0 +1,37 @@
+// What a command may see and change of the client that sent it. Who the client is on the network,
+// and when its replies are sent, is the affair of server/ and net/.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <string>
+
+#include "base/buffer.h"
+#include "base/lock.h"
+
+namespace ignix {
+
+struct Command;
+
+struct Session {
+  enum class Replies : uint8_t { kOn, kOff, kSkipNext, kSkip };
+
+  // The owning loop writes these; CLIENT LIST on another loop reads them.
+  std::atomic<int> db{0};
+  std::atomic<int> protocol{2};
+  std::atomic<const Command*> last_command{nullptr};
+  std::atomic<int64_t> active_ms{0};  // CLOCK_MONOTONIC
+
+  SpinLock names_lock;  // guards the three names
+  std::string name, library_name, library_version;
+
+  // The owning loop's alone.
+  uint64_t id = 0;
+  Replies replies = Replies::kOn;
+  bool close_after_reply = false;  // nothing more of this client is run
+  bool blocked_on_log = false;     // its next command waits for room in the log
+  uint64_t log_position = 0;       // the reply waits until the log is acknowledged up to here
+  Buffer output;                   // replies not sent yet
+};
+
+}  // namespace ignix

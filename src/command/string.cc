@@ -1,0 +1,185 @@
+// Strings: GET, SET and the like.
+#include "store/string.h"
+
+#include "command/access.h"
+#include "command/handlers.h"
+
+namespace ignix {
+namespace {
+
+enum SetFlag : unsigned {
+  kNx = 1 << 0,
+  kXx = 1 << 1,
+  kGet = 1 << 2,
+  kKeepTtl = 1 << 3,
+  kEx = 1 << 4,
+  kPx = 1 << 5,
+  kExat = 1 << 6,
+  kPxat = 1 << 7,
+  kAnyExpiry = kEx | kPx | kExat | kPxat,
+};
+
+struct SetOptions {
+  unsigned flags = 0;
+  std::string_view expiry;  // the number, if one of kAnyExpiry is set
+};
+
+// Options in any order. One that contradicts an earlier one is a syntax error; the same expiry
+// option again overrides.
+bool parse_set_options(Call& call, SetOptions& options) {
+  static constexpr struct {
+    std::string_view word;
+    unsigned flag, excluded;
+  } kOptions[] = {
+      {"nx", kNx, kXx},
+      {"xx", kXx, kNx},
+      {"get", kGet, 0},
+      {"keepttl", kKeepTtl, kAnyExpiry},
+      {"ex", kEx, kKeepTtl | (kAnyExpiry & ~kEx)},
+      {"px", kPx, kKeepTtl | (kAnyExpiry & ~kPx)},
+      {"exat", kExat, kKeepTtl | (kAnyExpiry & ~kExat)},
+      {"pxat", kPxat, kKeepTtl | (kAnyExpiry & ~kPxat)},
+  };
+  for (size_t i = 3; i < call.word_count; i++) {
+    unsigned flag = 0;
+    for (const auto& option : kOptions) {
+      if (!(options.flags & option.excluded) && equal_ignoring_case(call.words[i], option.word)) {
+        flag = option.flag;
+      }
+    }
+    const bool takes_number = flag & kAnyExpiry;
+    if (!flag || (takes_number && i + 1 == call.word_count)) {
+      reply_syntax_error(call);
+      return false;
+    }
+    options.flags |= flag;
+    if (takes_number) options.expiry = call.words[++i];
+  }
+  return true;
+}
+
+// The expiry as milliseconds since 1970; kNoExpiry without an option. False, and the error is
+// replied, if it is no number or not within 63 bits.
+bool parse_expiry(Call& call, const SetOptions& options, int64_t& expiry_ms) {
+  expiry_ms = kNoExpiry;
+  if (!(options.flags & kAnyExpiry)) return true;
+  int64_t value;
+  if (!integer_argument(call, options.expiry, value)) return false;
+  bool valid = value > 0;
+  if (options.flags & (kEx | kExat)) valid = valid && !__builtin_mul_overflow(value, 1000, &value);
+  if (options.flags & (kEx | kPx)) {
+    valid = valid && !__builtin_add_overflow(value, call.env.now_ms, &value);
+  }
+  if (!valid) call.reply.errorf("ERR invalid expire time in '%s' command", call.command.name);
+  expiry_ms = value;
+  return valid;
+}
+
+// The log holds the effect: the value and, if there is one, the absolute expiry.
+void log_set(Call& call, const Key& key, std::string_view value, int64_t expiry_ms) {
+  if (!call.env.log) return;
+  char number[kIntegerBytesMax];
+  std::string_view change[] = {"SET", key.text, value, "PXAT", {}};
+  if (expiry_ms == kNoExpiry) return call.log_change(change, 3);
+  change[4] = {number, format_integer(expiry_ms, number)};
+  call.log_change(change, 5);
+}
+
+bool store_string(Call& call, const Key& key, std::string_view value, int64_t expiry_ms) {
+  StringScratch scratch;
+  StoredValue stored;
+  if (encode_string(value, scratch, stored) &&
+      call.keyspace().put(call.db(), key, stored, expiry_ms)) {
+    return true;
+  }
+  reply_out_of_memory(call);
+  return false;
+}
+
+void reply_value(Call& call, const Entry* entry) {
+  StringScratch scratch;
+  if (entry) {
+    call.reply.bulk(string_value(*entry, scratch));
+  } else {
+    call.reply.null();
+  }
+}
+
+}  // namespace
+
+void run_get(Call& call) {
+  const Entry* entry = find_for_read(call, call.key(0));
+  if (check_type(call, entry, Type::kString)) reply_value(call, entry);
+}
+
+void run_set(Call& call) {
+  SetOptions options;
+  int64_t expiry_ms;
+  if (call.word_count == 3) {
+    expiry_ms = kNoExpiry;
+  } else if (!parse_set_options(call, options) || !parse_expiry(call, options, expiry_ms)) {
+    return;
+  }
+  const Key key = call.key(0);
+  const std::string_view value = call.words[2];
+  if (options.flags) {
+    const bool get = options.flags & kGet;
+    const Entry* old = get ? find_for_read(call, key) : find_live(call, key);
+    if (get && !check_type(call, old, Type::kString)) return;
+    if (get) reply_value(call, old);
+    if ((old && (options.flags & kNx)) || (!old && (options.flags & kXx))) {
+      if (!get) call.reply.null();
+      return;
+    }
+    if (old && (options.flags & kKeepTtl)) expiry_ms = old->expiry_ms();
+  }
+  if (!store_string(call, key, value, expiry_ms)) return;
+  log_set(call, key, value, expiry_ms);
+  if (!(options.flags & kGet)) call.reply.ok();
+}
+
+void run_mget(Call& call) {
+  const size_t keys = call.word_count - 1;
+  call.reply.array(int64_t(keys));
+  for (size_t i = 0; i < keys; i++) {
+    const Entry* entry = find_for_read(call, call.key(i));
+    reply_value(call, entry && entry->type() == Type::kString ? entry : nullptr);
+  }
+}
+
+void run_mset(Call& call) {
+  if (call.word_count % 2 == 0) return reply_wrong_arity(call);
+  for (size_t i = 0; i < (call.word_count - 1) / 2; i++) {
+    if (!store_string(call, call.key(i), call.words[2 * i + 2], kNoExpiry)) {
+      // What was set stays set, and the log must say so.
+      if (i) call.log_change(call.words, 2 * i + 1);
+      return;
+    }
+  }
+  call.log_change();
+  call.reply.ok();
+}
+
+void run_incr(Call& call) {
+  const Key key = call.key(0);
+  Entry* entry = find_live(call, key);
+  if (!check_type(call, entry, Type::kString)) return;
+  int64_t value = 0;
+  if (entry && !string_integer(*entry, value)) {
+    call.reply.error("ERR value is not an integer or out of range");
+    return;
+  }
+  if (__builtin_add_overflow(value, 1, &value)) {
+    call.reply.error("ERR increment or decrement would overflow");
+    return;
+  }
+  StringScratch scratch;
+  const int64_t expiry_ms = entry ? entry->expiry_ms() : kNoExpiry;
+  if (!call.keyspace().put(call.db(), key, encode_integer(value, scratch), expiry_ms)) {
+    return reply_out_of_memory(call);
+  }
+  call.log_change();
+  call.reply.integer(value);
+}
+
+}  // namespace ignix

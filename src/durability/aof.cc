@@ -1,0 +1,206 @@
+#include "durability/aof.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <sys/file.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+
+namespace ignix {
+namespace {
+
+timespec monotonic_after(int ms) {
+  timespec at;
+  clock_gettime(CLOCK_MONOTONIC, &at);
+  at.tv_sec += ms / 1000;
+  at.tv_nsec += (ms % 1000) * 1000000L;
+  if (at.tv_nsec >= 1000000000L) {
+    at.tv_sec++;
+    at.tv_nsec -= 1000000000L;
+  }
+  return at;
+}
+
+// A new name is on the disk only when its directory is.
+void sync_directory_of(const std::string& path) {
+  const size_t slash = path.rfind('/');
+  const std::string directory = slash == std::string::npos ? "." : path.substr(0, slash + 1);
+  const int fd = open(directory.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  if (fd < 0) return;
+  fsync(fd);
+  close(fd);
+}
+
+}  // namespace
+
+Aof::~Aof() {
+  if (fd_ >= 0) close(fd_);
+}
+
+bool Aof::open(const std::string& path, std::string& error) {
+  const bool existed = access(path.c_str(), F_OK) == 0;
+  fd_ = ::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0644);
+  if (fd_ < 0) {
+    error = "cannot open the append-only file '" + path + "': " + strerror(errno);
+    return false;
+  }
+  if (flock(fd_, LOCK_EX | LOCK_NB) != 0) {
+    error = "cannot lock the append-only file '" + path + "': " +
+            (errno == EWOULDBLOCK ? "another Ignix uses it" : strerror(errno));
+    close(fd_);
+    fd_ = -1;
+    return false;
+  }
+  if (!existed) sync_directory_of(path);
+  path_ = path;
+  return true;
+}
+
+bool Aof::start(LogRing* ring, uint64_t size_bytes, FsyncPolicy policy, void (*on_progress)(void*),
+                void* context) {
+  ring_ = ring;
+  on_progress_ = on_progress;
+  context_ = context;
+  size_bytes_ = synced_bytes_ = size_bytes;
+  policy_ = policy;
+  pthread_condattr_t monotonic;
+  pthread_condattr_init(&monotonic);
+  pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
+  pthread_cond_init(&woken_, &monotonic);
+  pthread_cond_init(&second_, &monotonic);
+  if (pthread_create(&writer_, nullptr, run_writer, this) != 0) return false;
+  if (pthread_create(&syncer_, nullptr, run_syncer, this) != 0) {
+    stopping_ = true;
+    notify();
+    pthread_join(writer_, nullptr);
+    return false;
+  }
+  pthread_setname_np(writer_, "aof-write");
+  pthread_setname_np(syncer_, "aof-fsync");
+  running_ = true;
+  return true;
+}
+
+bool Aof::stop() {
+  if (!running_) return true;
+  running_ = false;
+  stopping_ = true;
+  pthread_mutex_lock(&lock_);
+  pthread_cond_signal(&woken_);
+  pthread_cond_signal(&second_);
+  pthread_mutex_unlock(&lock_);
+  pthread_join(writer_, nullptr);
+  pthread_join(syncer_, nullptr);
+  return ring_->failure() == 0 && sync();
+}
+
+void Aof::notify() {
+  // The tail of the ring was moved before this load, and the AOF thread sets the flag before it
+  // looks at the tail: one of both sees the other.
+  if (!asleep_.load(std::memory_order_seq_cst)) return;
+  pthread_mutex_lock(&lock_);
+  pthread_cond_signal(&woken_);
+  pthread_mutex_unlock(&lock_);
+}
+
+void Aof::sleep_until_notified(int timeout_ms) {
+  pthread_mutex_lock(&lock_);
+  asleep_.store(true, std::memory_order_seq_cst);
+  if (ring_->tail() == ring_->taken() && !stopping_) {
+    const timespec until = monotonic_after(timeout_ms);
+    pthread_cond_timedwait(&woken_, &lock_, &until);
+  }
+  asleep_.store(false, std::memory_order_relaxed);
+  pthread_mutex_unlock(&lock_);
+}
+
+// Once for each kind of trouble, and once when it is over.
+void Aof::report(const char* what, int error) {
+  if (ring_->set_failure(error) == error) return;
+  if (error) {
+    log_warning("%s the append-only file '%s' failed: %s; writes are refused, retrying", what,
+                path_.c_str(), strerror(error));
+  } else {
+    log_notice("the append-only file '%s' can be written again", path_.c_str());
+  }
+  on_progress_(context_);
+}
+
+// False if nothing could be written.
+bool Aof::write_some(std::string_view bytes) {
+  const uint64_t size = size_bytes();
+  const ssize_t written = pwrite(fd_, bytes.data(), bytes.size(), off_t(size));
+  if (written > 0) {
+    size_bytes_.store(size + uint64_t(written), std::memory_order_relaxed);
+    ring_->take(size_t(written));
+    return true;
+  }
+  if (written < 0 && errno == EINTR) return true;
+  report("writing to", written < 0 ? errno : ENOSPC);
+  return false;
+}
+
+bool Aof::sync() {
+  const uint64_t size = size_bytes();
+  if (synced_bytes_.load(std::memory_order_relaxed) >= size) return true;
+  if (fdatasync(fd_) != 0) {
+    report("fsync of", errno);
+    return false;
+  }
+  synced_bytes_.store(size, std::memory_order_relaxed);
+  return true;
+}
+
+// False if the bytes that are in the file cannot be acknowledged yet.
+bool Aof::acknowledge() {
+  const uint64_t taken = ring_->taken();
+  if (acknowledged_.load(std::memory_order_relaxed) == taken) return true;
+  if (policy() == FsyncPolicy::kAlways && !sync()) return false;
+  report("", 0);
+  acknowledged_.store(taken, std::memory_order_seq_cst);
+  on_progress_(context_);
+  return true;
+}
+
+void Aof::write_loop() {
+  constexpr int kIdleMs = 1000;
+  int tries_left = 10;  // when the server stops: a disk that stays full must not keep it
+  for (;;) {
+    const std::string_view bytes = ring_->complete();
+    if ((!bytes.empty() && !write_some(bytes)) || !acknowledge()) {
+      if (stopping_ && tries_left-- == 0) return;
+      const timespec pause = {0, kLogRetryMs * 1000000L};
+      nanosleep(&pause, nullptr);
+    } else if (bytes.empty() && ring_->tail() == ring_->taken()) {
+      if (stopping_) return;
+      sleep_until_notified(kIdleMs);
+    } else if (bytes.empty()) {
+      sched_yield();  // a record is being copied
+    }
+  }
+}
+
+void Aof::sync_loop() {
+  while (!stopping_) {
+    pthread_mutex_lock(&lock_);
+    const timespec until = monotonic_after(1000);
+    if (!stopping_) pthread_cond_timedwait(&second_, &lock_, &until);
+    pthread_mutex_unlock(&lock_);
+    if (policy() == FsyncPolicy::kEverysec) sync();
+  }
+}
+
+void* Aof::run_writer(void* self) {
+  static_cast<Aof*>(self)->write_loop();
+  return nullptr;
+}
+
+void* Aof::run_syncer(void* self) {
+  static_cast<Aof*>(self)->sync_loop();
+  return nullptr;
+}
+
+}  // namespace ignix

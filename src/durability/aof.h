@@ -1,0 +1,80 @@
+// The append-only file: a thread that writes what the log ring holds, another that fsyncs once a
+// second, so that a slow fsync holds up no write.
+//
+// The format is Redis's: commands in RESP, one behind the other (see durability/ring.h for the
+// choice of the database). A file is locked (flock) as long as a server has it open.
+#pragma once
+
+#include <pthread.h>
+
+#include <atomic>
+#include <cstdint>
+#include <string>
+
+#include "durability/ring.h"
+
+namespace ignix {
+
+enum class FsyncPolicy { kAlways, kEverysec, kNo };
+
+class Aof {
+ public:
+  ~Aof();
+
+  // Opens or creates the file and locks it. False, and one line in `error`, if that fails; then
+  // nothing has changed.
+  bool open(const std::string& path, std::string& error);
+  int fd() const { return fd_; }
+  const std::string& path() const { return path_; }
+
+  // Starts both threads. Records go behind byte `size_bytes` of the file. `on_progress(context)`
+  // is called by the AOF thread whenever acknowledged() or the ring's failure() has changed.
+  bool start(LogRing* ring, uint64_t size_bytes, FsyncPolicy policy, void (*on_progress)(void*),
+             void* context);
+
+  // Writes and fsyncs all that was appended, then ends the threads. False, with a log line, if the
+  // file could not take it.
+  bool stop();
+
+  // Any thread, after appending.
+  void notify();
+
+  // Replies to changes whose records end at or below this position of the ring may be sent: they
+  // are in the file (and on the disk, with kAlways).
+  uint64_t acknowledged() const { return acknowledged_.load(std::memory_order_seq_cst); }
+
+  uint64_t size_bytes() const { return size_bytes_.load(std::memory_order_relaxed); }
+  void set_policy(FsyncPolicy policy) { policy_.store(policy, std::memory_order_relaxed); }
+  FsyncPolicy policy() const { return policy_.load(std::memory_order_relaxed); }
+
+ private:
+  static void* run_writer(void* self);
+  static void* run_syncer(void* self);
+  void write_loop();
+  void sync_loop();
+  bool write_some(std::string_view bytes);
+  bool acknowledge();
+  bool sync();
+  void report(const char* what, int error);
+  void sleep_until_notified(int timeout_ms);
+
+  std::string path_;
+  int fd_ = -1;
+  LogRing* ring_ = nullptr;
+  void (*on_progress_)(void*) = nullptr;
+  void* context_ = nullptr;
+  bool running_ = false;
+  pthread_t writer_ = {}, syncer_ = {};
+
+  std::atomic<FsyncPolicy> policy_{FsyncPolicy::kEverysec};
+  std::atomic<uint64_t> acknowledged_{0};  // the AOF thread writes these two
+  std::atomic<uint64_t> size_bytes_{0};
+  std::atomic<uint64_t> synced_bytes_{0};  // the syncer and, with kAlways, the AOF thread
+  std::atomic<bool> stopping_{false};
+
+  std::atomic<bool> asleep_{false};  // the AOF thread waits, or is about to, for `woken_`
+  pthread_mutex_t lock_ = PTHREAD_MUTEX_INITIALIZER;
+  pthread_cond_t woken_, second_;    // under lock_; both on CLOCK_MONOTONIC
+};
+
+}  // namespace ignix

@@ -1,0 +1,111 @@
+#include "durability/reader.h"
+
+#include <errno.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cstring>
+
+#include "base/limits.h"
+#include "base/number.h"
+
+namespace ignix {
+namespace {
+
+constexpr size_t kChunkBytes = 1 << 20;
+constexpr size_t kLengthLineMax = 32;
+
+}  // namespace
+
+// Reads until the buffer holds more than before, or the file has ended.
+bool AofReader::fill() {
+  const size_t missing = needed_bytes_ > buffer_.size() ? needed_bytes_ - buffer_.size() : 0;
+  // A length may be damaged and name any size: the room follows what is really there.
+  const size_t room = std::max(kChunkBytes, std::min(missing, buffer_.size()));
+  if (!buffer_.reserve(room)) {
+    error_ = "out of memory for a record of " + std::to_string(needed_bytes_) + " bytes";
+    return false;
+  }
+  ssize_t got;
+  do {
+    got = read(fd_, buffer_.room(), buffer_.room_bytes());
+  } while (got < 0 && errno == EINTR);
+  if (got < 0) {
+    error_ = std::string("read failed: ") + strerror(errno);
+    return false;
+  }
+  at_end_ = got == 0;
+  buffer_.commit(size_t(got));
+  return true;
+}
+
+// A line of `kind`, a number and a line end, at buffer_[at]. Moves `at` behind it.
+AofReader::Step AofReader::read_length(char kind, size_t& at, int64_t& value) {
+  const char* data = buffer_.data();
+  const size_t size = buffer_.size();
+  if (at >= size) return Step::kMore;
+  if (data[at] != kind) {
+    error_ = std::string("expected '") + kind + "'";
+    return Step::kBad;
+  }
+  const size_t limit = std::min(size, at + kLengthLineMax);
+  size_t end = at + 1;
+  while (end < limit && data[end] >= '0' && data[end] <= '9') end++;
+  if (end == size || (end + 1 == size && data[end] == '\r')) return Step::kMore;
+  if (data[end] != '\r' || data[end + 1] != '\n' ||
+      !parse_integer({data + at + 1, end - at - 1}, value)) {
+    error_ = "expected a number and a line end";
+    return Step::kBad;
+  }
+  at = end + 2;
+  return Step::kDone;
+}
+
+AofReader::Step AofReader::read_record(Words& words) {
+  size_t at = 0;
+  int64_t count, length;
+  Step step = read_length('*', at, count);
+  if (step != Step::kDone) return step;
+  if (count < 1 || count > kMultibulkCountMax) {
+    error_ = "a command of " + std::to_string(count) + " words";
+    return Step::kBad;
+  }
+  for (int64_t i = 0; i < count; i++) {
+    step = read_length('$', at, length);
+    if (step != Step::kDone) return step;
+    if (uint64_t(length) > kStringBytesMax) {
+      error_ = "a word of " + std::to_string(length) + " bytes";
+      return Step::kBad;
+    }
+    needed_bytes_ = at + size_t(length) + 2;
+    if (buffer_.size() < needed_bytes_) return Step::kMore;
+    const char* word = buffer_.data() + at;
+    if (word[length] != '\r' || word[length + 1] != '\n') {
+      error_ = "expected a line end behind a word";
+      return Step::kBad;
+    }
+    words.emplace_back(word, size_t(length));
+    at = needed_bytes_;
+  }
+  record_bytes_ = at;
+  return Step::kDone;
+}
+
+AofReader::Result AofReader::next(Words& words) {
+  buffer_.consume(record_bytes_);
+  offset_ += record_bytes_;
+  record_bytes_ = 0;
+  needed_bytes_ = 0;
+  for (;;) {
+    if (!buffer_.empty()) {
+      words.clear();
+      const Step step = read_record(words);
+      if (step == Step::kDone) return Result::kRecord;
+      if (step == Step::kBad) return Result::kDamaged;
+    }
+    if (at_end_) return buffer_.empty() ? Result::kEnd : Result::kTruncated;
+    if (!fill()) return Result::kFailed;
+  }
+}
+
+}  // namespace ignix

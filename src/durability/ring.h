@@ -1,0 +1,68 @@
+// The log ring: what the commands change, on its way to the file. Any number of loops append, each
+// while it holds the locks of the stripes that it changes, so the order of the records is the order
+// of the changes for every key. One thread, the AOF's, takes the bytes out.
+//
+// Positions count the bytes since the start and never wrap; a position's place in the ring is its
+// remainder. A writer announces a lower bound of what it is about to reserve, reserves with one
+// fetch_add, copies, and withdraws the announcement. Everything below the tail and below all
+// announcements is complete. No lock, and the ring holds nothing but the bytes of the file.
+//
+// The records are RESP commands, as in Redis's AOF, and are for database 0 unless they stand
+// between a SELECT and a SELECT 0, which are appended with them as one.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <memory>
+#include <string_view>
+#include <vector>
+
+#include "base/limits.h"
+
+namespace ignix {
+
+class LogRing {
+ public:
+  // One for each thread that appends. Its owner writes it, the AOF thread reads it.
+  struct alignas(64) Writer {
+    static constexpr uint64_t kIdle = UINT64_MAX;
+    std::atomic<uint64_t> announced{kIdle};
+    std::vector<char> scratch;  // the owner's: for records that cross the end of the ring
+  };
+
+  // False if there is no memory.
+  bool open(int writers);
+  Writer& writer(int index) { return writers_[index]; }
+
+  // Appends one command; returns the position behind it. Waits while there is no room, also for
+  // records longer than the ring: the file takes them piece by piece.
+  uint64_t append(Writer& writer, int db, const std::string_view* words, size_t count);
+
+  // Bytes that can be appended without waiting, as far as known; `kLogRingBytes` at most.
+  size_t room() const;
+  // The errno of what keeps the log from reaching the disk; 0: all is well. While it is set,
+  // changes are refused.
+  int failure() const { return failure_.load(std::memory_order_relaxed); }
+  // Returns the one before.
+  int set_failure(int error) { return failure_.exchange(error, std::memory_order_relaxed); }
+
+  uint64_t tail() const { return tail_.load(std::memory_order_seq_cst); }
+
+  // The AOF thread: the complete bytes from `taken()` on, up to the end of the ring; empty if there
+  // are none. Then take() gives their room back.
+  std::string_view complete() const;
+  void take(size_t bytes);
+  uint64_t taken() const { return taken_.load(std::memory_order_acquire); }
+
+ private:
+  void copy_in(Writer& writer, uint64_t position, std::string_view bytes);
+
+  std::unique_ptr<char[]> bytes_;
+  std::unique_ptr<Writer[]> writers_;
+  int writer_count_ = 0;
+  std::atomic<int> failure_{0};  // the AOF's threads write it
+  alignas(64) std::atomic<uint64_t> tail_{0};   // writers
+  alignas(64) std::atomic<uint64_t> taken_{0};  // the AOF thread writes it
+};
+
+}  // namespace ignix

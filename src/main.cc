@@ -1,0 +1,264 @@
+// Start-up, read from top to bottom: configuration, files, keyspace, log, listeners, loops; then
+// the main thread waits for signals and, at the end, stops everything in the reverse order.
+#include <errno.h>
+#include <fcntl.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <memory>
+#include <new>
+#include <string>
+#include <vector>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/version.h"
+#include "net/listener.h"
+#include "net/loop.h"
+#include "server/load.h"
+#include "server/server.h"
+
+namespace {
+
+using namespace ignix;
+
+// All that lives as long as the server runs. Never freed: the process ends.
+struct Process {
+  Server server;
+  Listeners listeners;
+  std::unique_ptr<Loop>* loops = nullptr;
+};
+
+[[noreturn]] void die(const std::string& error) {
+  fprintf(stderr, "ignix: %s\n", error.c_str());
+  exit(1);
+}
+
+void print_and_exit_if_asked(int argc, char** argv) {
+  if (argc < 2) return;
+  const std::string first = argv[1];
+  if (first == "--version" || first == "-v") {
+    printf("Ignix %s (speaks the protocol of Redis %s)\n", kVersion, kRedisVersion);
+  } else if (first == "--help" || first == "-h") {
+    printf("Usage: ignix [FILE] [--OPTION VALUE ...]\n\n"
+           "A key-value server that Redis's clients can talk to. FILE is a configuration file in\n"
+           "redis.conf's form; options override it. See ignix(1).\n\n%s\n"
+           "  -h, --help                   print this\n"
+           "  -v, --version                print the version\n",
+           config_usage().c_str());
+  } else {
+    return;
+  }
+  exit(0);
+}
+
+int usable_cpus() {
+  cpu_set_t cpus;
+  if (sched_getaffinity(0, sizeof cpus, &cpus) != 0) return 1;
+  return std::clamp(CPU_COUNT(&cpus), 1, kThreadsMax);
+}
+
+void configure(int argc, char** argv, Config& config) {
+  std::vector<std::string> ignored;
+  std::string error;
+  if (const char* word = getenv("IGNIX_LOG")) {
+    LogLevel level;
+    if (!parse_log_level(word, level)) {
+      die(std::string("bad value '") + word + "' for IGNIX_LOG: must be debug, verbose, notice, "
+          "warning or nothing");
+    }
+    config.loglevel = int64_t(level);
+  }
+  if (!load_config(argc, argv, config, ignored, error)) die(error);
+  set_log_level(LogLevel(config.loglevel.load()));
+  if (chdir(config.dir.c_str()) != 0) {
+    die("cannot change to the directory '" + config.dir + "': " + strerror(errno));
+  }
+  if (!set_log_file(config.logfile.c_str())) {
+    die("cannot open the log file '" + config.logfile + "': " + strerror(errno));
+  }
+  for (const std::string& name : ignored) {
+    log_notice("the directive '%s' has no effect in Ignix", name.c_str());
+  }
+  if (config.threads == 0) config.threads = usable_cpus();
+}
+
+// Room for maxclients, as far as the limit on descriptors can be raised.
+void raise_descriptor_limit(Server& server) {
+  const uint64_t wanted = uint64_t(server.config.maxclients.load()) + kReservedDescriptors;
+  rlimit limit;
+  if (getrlimit(RLIMIT_NOFILE, &limit) != 0) limit = {1024, 1024};
+  if (limit.rlim_cur < wanted) {
+    rlimit raised = limit;
+    raised.rlim_cur = std::min<rlim_t>(wanted, limit.rlim_max);
+    if (setrlimit(RLIMIT_NOFILE, &raised) == 0) limit = raised;
+  }
+  if (limit.rlim_cur < wanted) {
+    const uint64_t possible =
+        limit.rlim_cur > 2 * kReservedDescriptors ? limit.rlim_cur - kReservedDescriptors : 0;
+    log_warning("maxclients is %lld, but the limit on open files (%llu) leaves room for %llu",
+                (long long)server.config.maxclients.load(), (unsigned long long)limit.rlim_cur,
+                (unsigned long long)possible);
+    if (possible) server.config.maxclients = int64_t(possible);
+  }
+}
+
+std::string random_run_id() {
+  unsigned char bytes[20];
+  if (getrandom(bytes, sizeof bytes, 0) != ssize_t(sizeof bytes)) memset(bytes, 0, sizeof bytes);
+  std::string text;
+  for (unsigned char byte : bytes) {
+    char hex[3];
+    snprintf(hex, sizeof hex, "%02x", byte);
+    text += hex;
+  }
+  return text;
+}
+
+// The log has got on: loops whose replies wait for it look again.
+void on_log_progress(void* process) {
+  Process& p = *static_cast<Process*>(process);
+  for (int i = 0; i < p.server.loop_count; i++) {
+    if (p.loops[i]->waits_for_log()) p.loops[i]->wake();
+  }
+}
+
+void open_log(Process& process) {
+  Server& server = process.server;
+  if (!server.ring.open(server.loop_count)) die("out of memory for the log");
+  std::string error;
+  uint64_t size_bytes = 0;
+  if (!server.aof.open(server.config.appendfilename, error) ||
+      !load_aof(server, size_bytes, error)) {
+    die(error);
+  }
+  if (!server.aof.start(&server.ring, size_bytes, FsyncPolicy(server.config.appendfsync.load()),
+                        on_log_progress, &process)) {
+    die("cannot start the threads of the log");
+  }
+}
+
+void detach_from_terminal() {
+  const pid_t child = fork();
+  if (child < 0) die(std::string("cannot fork: ") + strerror(errno));
+  if (child > 0) _exit(0);
+  setsid();
+  const int null = open("/dev/null", O_RDWR);
+  if (null < 0) return;
+  for (int fd = 0; fd <= 2; fd++) dup2(null, fd);
+  if (null > 2) close(null);
+}
+
+void write_pid_file(const std::string& path) {
+  if (path.empty()) return;
+  FILE* file = fopen(path.c_str(), "we");
+  if (!file) return log_warning("cannot write the pid file '%s': %s", path.c_str(), strerror(errno));
+  fprintf(file, "%d\n", int(getpid()));
+  fclose(file);
+}
+
+sigset_t handled_signals() {
+  sigset_t set;
+  sigemptyset(&set);
+  sigaddset(&set, SIGTERM);
+  sigaddset(&set, SIGINT);
+  return set;
+}
+
+// Once a second: the rates of INFO.
+void sample_rates(Server& server, uint64_t before[3], int64_t& before_ms) {
+  const int64_t now_ms = monotonic_ms();
+  const uint64_t passed_ms = uint64_t(std::max<int64_t>(1, now_ms - before_ms));
+  const uint64_t now[] = {server.total(&LoopStatus::commands),
+                          server.total(&LoopStatus::input_bytes),
+                          server.total(&LoopStatus::output_bytes)};
+  std::atomic<uint64_t>* const rates[] = {&server.commands_per_second, &server.input_per_second,
+                                          &server.output_per_second};
+  for (int i = 0; i < 3; i++) {
+    *rates[i] = (now[i] - before[i]) * 1000 / passed_ms;
+    before[i] = now[i];
+  }
+  before_ms = now_ms;
+}
+
+// Returns when the server is to stop.
+void wait_for_stop(Server& server) {
+  const sigset_t signals = handled_signals();
+  uint64_t before[3] = {};
+  int64_t before_ms = monotonic_ms();
+  for (;;) {
+    const timespec second = {1, 0};
+    const int signal = sigtimedwait(&signals, nullptr, &second);
+    if (signal > 0) {
+      log_notice("received %s, stopping", signal == SIGINT ? "SIGINT" : "SIGTERM");
+      return;
+    }
+    sample_rates(server, before, before_ms);
+  }
+}
+
+int stop(Process& process) {
+  Server& server = process.server;
+  server.stopping.store(true, std::memory_order_release);
+  for (int i = 0; i < server.loop_count; i++) process.loops[i]->wake();
+  for (int i = 0; i < server.loop_count; i++) process.loops[i]->join();
+  process.listeners.close_all();
+  const bool written = server.aof.stop();
+  if (!written) log_warning("the end of the append-only file could not be written");
+  if (!server.config.pidfile.empty()) unlink(server.config.pidfile.c_str());
+  log_notice("stopped");
+  return written ? 0 : 1;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  print_and_exit_if_asked(argc, argv);
+  Process& process = *new Process;
+  Server& server = process.server;
+  configure(argc, argv, server.config);
+  if (server.config.daemonize) detach_from_terminal();
+
+  // Signals are taken by the main thread only, when it waits for them.
+  const sigset_t signals = handled_signals();
+  pthread_sigmask(SIG_BLOCK, &signals, nullptr);
+  signal(SIGPIPE, SIG_IGN);
+  signal(SIGHUP, SIG_IGN);
+  server.main_thread = pthread_self();
+  server.started_ms = monotonic_ms();
+  server.run_id = random_run_id();
+  server.executable = argv[0];
+  server.loop_count = int(server.config.threads);
+  log_notice("Ignix %s starts, process %d, %d threads", kVersion, int(getpid()),
+             server.loop_count);
+  raise_descriptor_limit(server);
+
+  // The listeners come first: a second server on the same port must touch no file.
+  std::string error;
+  if (!process.listeners.open(server.config, server.loop_count, error)) die(error);
+  if (!server.keyspace.open(int(server.config.databases), server.loop_count)) {
+    die("cannot reserve address space for the keyspace: see ulimit -v");
+  }
+  server.loops = std::make_unique<LoopStatus[]>(size_t(server.loop_count));
+  process.loops = new std::unique_ptr<Loop>[size_t(server.loop_count)];
+  if (server.config.appendonly) open_log(process);
+  for (int i = 0; i < server.loop_count; i++) {
+    process.loops[i] = std::make_unique<Loop>(server, process.loops, i);
+    if (!process.loops[i]->open(process.listeners.of_loop(i), error)) die(error);
+  }
+  for (int i = 0; i < server.loop_count; i++) {
+    if (!process.loops[i]->start()) die("cannot start a thread");
+  }
+  write_pid_file(server.config.pidfile);
+  log_notice("Ready to accept connections on %s (%s)", process.listeners.description().c_str(),
+             process.loops[0]->io_name());
+  wait_for_stop(server);
+  return stop(process);
+}

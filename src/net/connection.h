@@ -1,0 +1,26 @@
+// A connection: a client, and what it takes to talk to it. Used by its loop alone, but for what
+// Client says.
+#pragma once
+
+#include "base/buffer.h"
+#include "resp/parser.h"
+#include "server/client.h"
+
+namespace ignix {
+
+struct Connection : Client {
+  Buffer input;       // received and not yet run; holds no memory while it is empty
+  size_t parsed = 0;  // of the input: already in the batch, or run
+  Parser parser;
+
+  bool at_eof = false;         // the client sends nothing more; it may still read
+  bool broken = false;         // no byte goes in or out any more
+  bool in_turn = false;        // on the loop's list of this turn
+  bool held = false;           // on the loop's list of replies that wait for the log
+  bool stalled = false;        // on the loop's list of those with commands that cannot run yet
+  bool reading_paused = false;  // its output is too long: see kOutputBytesPause
+  bool awaits_writable = false;  // the kernel took only a part of the output
+  bool writable = false;         // and can take more now
+};
+
+}  // namespace ignix

@@ -1,0 +1,69 @@
+// What a loop needs of the kernel, as an interface with a back end for each way to get it. A loop
+// calls wait() once a turn; everything is received before anything is run, and sent after.
+#pragma once
+
+#include <cstddef>
+#include <string>
+#include <vector>
+
+#include "net/connection.h"
+
+namespace ignix {
+
+// What wait() has found.
+struct Turn {
+  std::vector<int> accepted;         // new connections' descriptors, non-blocking
+  std::vector<Connection*> ready;    // have received something, their end, or an error, or
+                                     // can be sent to again
+  int accept_error = 0;              // errno of an accept that failed for want of descriptors
+  bool mail = false;                 // the mailbox was rung
+};
+
+class Io {
+ public:
+  virtual ~Io() = default;
+
+  virtual const char* name() const = 0;
+
+  // Listeners and the mailbox's event descriptor are watched from now on. False with errno.
+  virtual bool watch_listener(int fd) = 0;
+  virtual bool watch_mailbox(int fd) = 0;
+
+  // Accepting stops, or goes on.
+  virtual void pause_accepting(bool paused) = 0;
+
+  // Receives from now on. False with errno.
+  virtual bool add(Connection& connection) = 0;
+  // Before the descriptor is closed.
+  virtual void remove(Connection& connection) = 0;
+  // Whether the connection is received from.
+  virtual void pause_reading(Connection& connection, bool paused) = 0;
+
+  // Sleeps until something happens or `timeout_ms` have passed (-1: for ever), then receives.
+  virtual void wait(int timeout_ms, Turn& turn) = 0;
+
+  // Sends the output, as much as the kernel takes. If that was not all, the connection awaits the
+  // kernel: it is on Turn::ready, and `writable`, when there is room again. Sets `broken` if the
+  // client is gone.
+  virtual void send(Connection& connection) = 0;
+  virtual void await_writable(Connection& connection, bool awaits) = 0;
+
+  unsigned long reads = 0, writes = 0, input_bytes = 0, output_bytes = 0;
+};
+
+// Buffers for input, shared by a loop's connections: a connection has one only while it has input.
+class BufferPool {
+ public:
+  // Makes sure that `buffer` has memory for a read. False if there is none.
+  bool lend(Buffer& buffer);
+  // Takes the memory of an empty buffer back.
+  void take_back(Buffer& buffer);
+
+ private:
+  std::vector<Buffer> spare_;
+};
+
+// nullptr, with a line in `error`, if the kernel refuses.
+Io* make_epoll_io(BufferPool& pool, std::string& error);
+
+}  // namespace ignix

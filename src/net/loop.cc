@@ -1,0 +1,406 @@
+// The turn of a loop is a batch: receive from every ready connection, parse, run in batches, then
+// send, one send for each connection.
+#include "net/loop.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <new>
+
+#include "base/clock.h"
+#include "base/log.h"
+
+namespace ignix {
+namespace {
+
+constexpr int kStopMs = 1000;  // for replies on their way when the server stops
+
+std::string address_text(const sockaddr_storage& at, const std::string& unix_path) {
+  char text[INET6_ADDRSTRLEN] = "?";
+  if (at.ss_family == AF_INET) {
+    const auto& in = reinterpret_cast<const sockaddr_in&>(at);
+    inet_ntop(AF_INET, &in.sin_addr, text, sizeof text);
+    return std::string(text) + ":" + std::to_string(ntohs(in.sin_port));
+  }
+  if (at.ss_family == AF_INET6) {
+    const auto& in = reinterpret_cast<const sockaddr_in6&>(at);
+    inet_ntop(AF_INET6, &in.sin6_addr, text, sizeof text);
+    return std::string("[") + text + "]:" + std::to_string(ntohs(in.sin6_port));
+  }
+  return unix_path + ":0";
+}
+
+void set_socket_options(int fd, int keepalive_seconds) {
+  int on = 1;
+  setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+  if (keepalive_seconds <= 0) return;
+  int probe_seconds = std::max(1, keepalive_seconds / 3), probes = 3;
+  setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof on);
+  setsockopt(fd, IPPROTO_TCP, TCP_KEEPIDLE, &keepalive_seconds, sizeof keepalive_seconds);
+  setsockopt(fd, IPPROTO_TCP, TCP_KEEPINTVL, &probe_seconds, sizeof probe_seconds);
+  setsockopt(fd, IPPROTO_TCP, TCP_KEEPCNT, &probes, sizeof probes);
+}
+
+// Removes one element; the order does not matter.
+void remove_from(std::vector<Connection*>& list, Connection* c) {
+  const auto at = std::find(list.begin(), list.end(), c);
+  if (at == list.end()) return;
+  *at = list.back();
+  list.pop_back();
+}
+
+}  // namespace
+
+Loop::Loop(Server& server, std::unique_ptr<Loop>* loops, int index)
+    : server_(server),
+      loops_(loops),
+      index_(index),
+      status_(server.loops[index]),
+      env_{&server.keyspace, nullptr, nullptr, &server},
+      batch_(env_) {}
+
+bool Loop::open(const std::vector<int>& listeners, std::string& error) {
+  io_.reset(make_epoll_io(pool_, error));
+  if (!io_) return false;
+  bool opened = mailbox_.open() && io_->watch_mailbox(mailbox_.event_fd());
+  for (int fd : listeners) opened = opened && io_->watch_listener(fd);
+  if (!opened) error = std::string("cannot prepare an event loop: ") + strerror(errno);
+  if (server_.config.appendonly) {
+    env_.log = &server_.ring;
+    env_.writer = &server_.ring.writer(index_);
+  }
+  return opened;
+}
+
+bool Loop::start() {
+  if (pthread_create(&thread_, nullptr, run_thread, this) != 0) return false;
+  pthread_setname_np(thread_, ("loop-" + std::to_string(index_)).c_str());
+  return true;
+}
+
+void* Loop::run_thread(void* self) {
+  static_cast<Loop*>(self)->run();
+  return nullptr;
+}
+
+void Loop::run() {
+  while (!server_.stopping.load(std::memory_order_acquire)) turn();
+  finish_stop();
+}
+
+void Loop::turn() {
+  turn_.accepted.clear();
+  turn_.ready.clear();
+  turn_.mail = false;
+  turn_.accept_error = 0;
+  io_->wait(timeout_ms(), turn_);
+  env_.now_ms = wall_ms();
+  now_mono_ms_ = monotonic_ms();
+  if (turn_.mail) take_mail();
+  accept_all();
+  continue_stalled();
+  parse_all();
+  run_batch();
+  log_written();
+  finish_all();
+  close_all_dead();
+  tell_status();
+}
+
+// Stalled connections are waiting for the log, whose progress wakes the loop, or for a turn.
+int Loop::timeout_ms() {
+  constexpr int kStalledMs = 1;
+  if (!stalled_.empty()) return kStalledMs;
+  return accept_again_ms_ ? kAcceptRetryMs : -1;
+}
+
+void Loop::take_mail() {
+  mailbox_.take(mail_);
+  for (int fd : mail_) adopt(fd);
+}
+
+// Each connection goes to the loop with the fewest, this one where it is one of them.
+void Loop::accept_all() {
+  for (int fd : turn_.accepted) {
+    status_.connections.add(1);
+    if (server_.client_count() >= server_.config.maxclients.load(std::memory_order_relaxed)) {
+      refuse(fd);
+      continue;
+    }
+    int target = index_;
+    for (int i = 0; i < server_.loop_count; i++) {
+      if (server_.loops[i].clients.load(std::memory_order_relaxed) <
+          server_.loops[target].clients.load(std::memory_order_relaxed)) {
+        target = i;
+      }
+    }
+    server_.loops[target].clients.fetch_add(1, std::memory_order_relaxed);
+    if (target == index_) {
+      adopt(fd);
+    } else {
+      loops_[target]->mailbox_.post(fd);
+    }
+  }
+  // Without descriptors the listener would be ready for ever: look again a little later.
+  if (turn_.accept_error) {
+    if (!accept_again_ms_) {
+      log_warning("cannot accept connections: %s; trying again every %d ms",
+                  strerror(turn_.accept_error), kAcceptRetryMs);
+      io_->pause_accepting(true);
+    }
+    accept_again_ms_ = monotonic_ms() + kAcceptRetryMs;
+  } else if (accept_again_ms_ && monotonic_ms() >= accept_again_ms_) {
+    accept_again_ms_ = 0;
+    io_->pause_accepting(false);
+  }
+}
+
+void Loop::refuse(int fd) {
+  static constexpr char kText[] = "-ERR max number of clients reached\r\n";
+  [[maybe_unused]] ssize_t sent = send(fd, kText, sizeof kText - 1, MSG_NOSIGNAL);
+  close(fd);
+  status_.rejected.add(1);
+}
+
+void Loop::adopt(int fd) {
+  Connection* c = new (std::nothrow) Connection;
+  if (!c) {
+    close(fd);
+    status_.clients.fetch_sub(1, std::memory_order_relaxed);
+    return;
+  }
+  sockaddr_storage peer = {}, local = {};
+  socklen_t length = sizeof peer;
+  getpeername(fd, reinterpret_cast<sockaddr*>(&peer), &length);
+  length = sizeof local;
+  getsockname(fd, reinterpret_cast<sockaddr*>(&local), &length);
+  c->local = local.ss_family == AF_UNIX;
+  if (!c->local) set_socket_options(fd, int(server_.config.tcp_keepalive.load()));
+  c->fd = fd;
+  c->loop = index_;
+  c->id = server_.next_client_id.fetch_add(1, std::memory_order_relaxed);
+  c->address = address_text(peer, server_.config.unixsocket);
+  c->local_address = address_text(local, server_.config.unixsocket);
+  c->created_ms = monotonic_ms();
+  c->active_ms = c->created_ms;
+  status_.registry.add(*c);
+  if (!io_->add(*c)) {
+    log_warning("cannot watch a connection: %s", strerror(errno));
+    c->broken = true;
+    join_turn(*c);
+  }
+}
+
+void Loop::join_turn(Connection& c) {
+  if (c.in_turn) return;
+  c.in_turn = true;
+  in_turn_.push_back(&c);
+}
+
+// Those that have waited for room in the log, or for their client to read, go first.
+void Loop::continue_stalled() {
+  std::vector<Connection*> waiting;
+  waiting.swap(stalled_);
+  for (Connection* c : waiting) {
+    c->stalled = c->blocked_on_log = false;
+    join_turn(*c);
+  }
+}
+
+void Loop::parse_all() {
+  limits_.bulk_bytes = server_.config.bulk_bytes.load(std::memory_order_relaxed);
+  log_tail_before_ = server_.ring.tail();
+  for (Connection* c : turn_.ready) join_turn(*c);
+  for (size_t i = 0; i < in_turn_.size(); i++) parse(*in_turn_[i]);
+}
+
+void Loop::parse(Connection& c) {
+  while (!c.broken && !c.close_after_reply && !c.blocked_on_log) {
+    if (over_output_limit(c)) {
+      io_->pause_reading(c, true);
+      return;
+    }
+    const size_t first_word = batch_.words().size();
+    const ParseStatus status = c.parser.parse(c.input.data() + c.parsed,
+                                              c.input.size() - c.parsed, limits_, batch_.words());
+    if (status == ParseStatus::kIncomplete) break;
+    if (status == ParseStatus::kError) {
+      run_batch();
+      if (!c.blocked_on_log) fail(c, c.parser.error());
+      return;
+    }
+    const size_t start = c.parsed;
+    c.parsed += c.parser.consumed();
+    if (batch_.words().size() == first_word) continue;
+    batch_.add(c, first_word, &c, start);
+    if (batch_.full()) run_batch();
+  }
+  const uint64_t limit = uint64_t(server_.config.query_buffer_bytes.load(std::memory_order_relaxed));
+  if (c.input.size() - c.parsed > limit) {
+    log_warning("closing client %llu (%s): its command is longer than client-query-buffer-limit",
+                (unsigned long long)c.id, c.address.c_str());
+    c.broken = true;
+  }
+}
+
+void Loop::fail(Connection& c, const std::string& error) {
+  Reply reply(c.output, c.protocol.load(std::memory_order_relaxed));
+  reply.errorf("ERR %s", error.c_str());
+  log_verbose("protocol error from client %llu (%s): %s", (unsigned long long)c.id,
+              c.address.c_str(), error.c_str());
+  c.close_after_reply = true;
+}
+
+void Loop::run_batch() {
+  if (batch_.empty()) return batch_.words().reset();
+  batch_.run([this](void* tag, size_t input_offset) {
+    // Not run: it is parsed again when the log has room.
+    Connection& c = *static_cast<Connection*>(tag);
+    c.parsed = input_offset;
+    c.parser.reset();
+    stall(c);
+  });
+}
+
+void Loop::stall(Connection& c) {
+  if (c.stalled) return;
+  c.stalled = true;
+  stalled_.push_back(&c);
+}
+
+// One wake-up of the AOF thread for all that the turn has changed; and the replies whose changes
+// are in the file by now.
+void Loop::log_written() {
+  if (!env_.log) return;
+  if (server_.ring.tail() != log_tail_before_) server_.aof.notify();
+  if (held_.empty()) return;
+  std::vector<Connection*> held;
+  held.swap(held_);
+  for (Connection* c : held) {
+    c->held = false;
+    join_turn(*c);
+  }
+}
+
+void Loop::finish_all() {
+  for (size_t i = 0; i < in_turn_.size(); i++) finish(*in_turn_[i]);
+  in_turn_.clear();
+  // The flag is raised before the log is looked at once more: its thread sees the flag, or we see
+  // its progress.
+  waits_for_log_.store(!held_.empty(), std::memory_order_seq_cst);
+  if (!held_.empty() && std::any_of(held_.begin(), held_.end(),
+                                    [this](Connection* c) { return may_answer(*c); })) {
+    wake();
+  }
+}
+
+bool Loop::may_answer(const Connection& c) const {
+  return !env_.log || c.log_position <= server_.aof.acknowledged();
+}
+
+bool Loop::over_output_limit(const Connection& c) const {
+  const size_t bytes = c.output.size();
+  if (bytes <= kOutputBytesPauseScarce) return false;
+  return bytes > kOutputBytesPause ||
+         server_.total(&LoopStatus::output_pending_bytes) > kOutputBytesAllClients;
+}
+
+// The end of a connection's part in the turn: the input that has been run is dropped, the replies
+// are sent or held, and what has ended is closed.
+void Loop::finish(Connection& c) {
+  c.in_turn = false;
+  c.input.consume(c.parsed);
+  c.parsed = 0;
+  if (c.input.empty()) {
+    pool_.take_back(c.input);
+  } else {
+    c.input.compact();
+  }
+  if (!c.output.empty() && !c.broken && (!c.awaits_writable || c.writable)) answer(c);
+  c.writable = false;
+  c.active_ms.store(now_mono_ms_, std::memory_order_relaxed);
+  if (c.reading_paused && c.output.size() < kOutputBytesPauseScarce) {
+    // What was received before the pause is still to be parsed.
+    io_->pause_reading(c, false);
+    stall(c);
+  }
+  const bool done = c.close_after_reply || (c.at_eof && !c.stalled && !c.reading_paused);
+  if (c.broken || (done && c.output.empty())) return close_connection(c);
+  const size_t pending = c.output.size();
+  c.query_bytes.store(c.input.size(), std::memory_order_relaxed);
+  c.query_room_bytes.store(c.input.capacity() - c.input.size(), std::memory_order_relaxed);
+  status_.output_pending_bytes.add(pending - c.output_bytes.load(std::memory_order_relaxed));
+  c.output_bytes.store(pending, std::memory_order_relaxed);
+}
+
+void Loop::answer(Connection& c) {
+  if (may_answer(c)) {
+    io_->send(c);
+    if (c.output.empty()) pool_.take_back(c.output);
+    return;
+  }
+  io_->await_writable(c, false);
+  if (c.held) return;
+  c.held = true;
+  held_.push_back(&c);
+}
+
+void Loop::close_connection(Connection& c) {
+  if (c.held) remove_from(held_, &c);
+  if (c.stalled) remove_from(stalled_, &c);
+  c.held = c.stalled = false;
+  status_.output_pending_bytes.add(0 - c.output_bytes.load(std::memory_order_relaxed));
+  status_.registry.remove(c);
+  io_->remove(c);
+  close(c.fd);
+  status_.clients.fetch_sub(1, std::memory_order_relaxed);
+  dead_.push_back(&c);
+}
+
+void Loop::close_all_dead() {
+  for (Connection* c : dead_) delete c;
+  dead_.clear();
+}
+
+void Loop::tell_status() {
+  status_.commands.set(batch_.commands_run());
+  status_.errors.set(batch_.error_replies());
+  status_.reads.set(io_->reads);
+  status_.writes.set(io_->writes);
+  status_.input_bytes.set(io_->input_bytes);
+  status_.output_bytes.set(io_->output_bytes);
+}
+
+// No more commands; what has been answered is sent, if the log and the clients take it in time.
+void Loop::finish_stop() {
+  const int64_t until_ms = monotonic_ms() + kStopMs;
+  io_->pause_accepting(true);
+  std::vector<Connection*> open;
+  status_.registry.for_each([&](Client& c) { open.push_back(static_cast<Connection*>(&c)); });
+  for (Connection* c : open) io_->pause_reading(*c, true);
+  while (monotonic_ms() < until_ms) {
+    bool waiting = false;
+    for (Connection* c : open) {
+      if (!c->broken && !c->output.empty() && may_answer(*c)) io_->send(*c);
+      waiting = waiting || (!c->broken && !c->output.empty());
+    }
+    if (!waiting) break;
+    turn_.ready.clear();
+    turn_.mail = false;
+    waits_for_log_.store(true, std::memory_order_seq_cst);
+    io_->wait(10, turn_);
+    if (turn_.mail) mailbox_.take(mail_);
+  }
+  for (Connection* c : open) close_connection(*c);
+  close_all_dead();
+}
+
+}  // namespace ignix

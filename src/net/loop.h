@@ -1,0 +1,90 @@
+// An event loop: one thread, its own listeners, its own connections. What it shares with the others
+// is the server, and its mailbox.
+#pragma once
+
+#include <pthread.h>
+
+#include <atomic>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "base/mailbox.h"
+#include "command/execute.h"
+#include "net/io.h"
+#include "server/server.h"
+
+namespace ignix {
+
+class Loop {
+ public:
+  Loop(Server& server, std::unique_ptr<Loop>* loops, int index);
+
+  // Prepares everything that can fail. False, with a line in `error`.
+  bool open(const std::vector<int>& listeners, std::string& error);
+  bool start();
+  void join() { pthread_join(thread_, nullptr); }
+
+  // Any thread: wakes the loop, to look at what has changed (the server stops, the log got on).
+  void wake() { mailbox_.wake(); }
+  // Any thread: whether replies wait for the log.
+  bool waits_for_log() const { return waits_for_log_.load(std::memory_order_seq_cst); }
+
+  const char* io_name() const { return io_->name(); }
+
+ private:
+  static void* run_thread(void* self);
+  void run();
+
+  // The steps of a turn.
+  void turn();
+  int timeout_ms();
+  void take_mail();
+  void accept_all();
+  void continue_stalled();
+  void parse_all();
+  void run_batch();
+  void log_written();
+  void finish_all();
+  void close_all_dead();
+  void tell_status();
+
+  void adopt(int fd);
+  void refuse(int fd);
+  void join_turn(Connection& c);
+  void parse(Connection& c);
+  void fail(Connection& c, const std::string& error);
+  void finish(Connection& c);
+  void answer(Connection& c);
+  bool may_answer(const Connection& c) const;
+  bool over_output_limit(const Connection& c) const;
+  void stall(Connection& c);
+  void close_connection(Connection& c);
+  void finish_stop();
+
+  Server& server_;
+  std::unique_ptr<Loop>* loops_;  // all of them, by number
+  const int index_;
+  LoopStatus& status_;
+  pthread_t thread_ = {};
+
+  BufferPool pool_;
+  std::unique_ptr<Io> io_;
+  Turn turn_;
+  Mailbox<int> mailbox_;  // descriptors of connections to adopt
+  std::vector<int> mail_;
+  Env env_;
+  Batch batch_;
+  Parser::Limits limits_ = {};
+
+  std::vector<Connection*> in_turn_;  // those to be finished at the end of the turn
+  std::vector<Connection*> held_;     // their replies wait for the log
+  std::vector<Connection*> stalled_;  // they have commands that could not be run yet
+  std::vector<Connection*> dead_;     // to be freed at the end of the turn
+  uint64_t log_tail_before_ = 0;      // of the turn
+  int64_t now_mono_ms_ = 0;           // read once for each turn
+  int64_t accept_again_ms_ = 0;       // accepting is paused until then; 0: it is not
+  std::atomic<bool> waits_for_log_{false};
+};
+
+}  // namespace ignix

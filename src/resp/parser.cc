@@ -1,0 +1,182 @@
+// On paper: a GET of a 16-byte key is `*2\r\n$3\r\nGET\r\n$16\r\n<16 bytes>\r\n`, three numbers. Each
+// is found, checked and converted from one 8-byte load with a dozen instructions and no branch on
+// its length. What does not fit this (numbers of 8 digits and more, the last bytes of a read) goes
+// byte by byte.
+#include "resp/parser.h"
+
+#include <algorithm>
+#include <bit>
+#include <cstring>
+
+#include "base/limits.h"
+#include "base/number.h"
+#include "resp/inline.h"
+
+namespace ignix {
+
+static_assert(std::endian::native == std::endian::little, "the eight-byte loads assume it");
+
+unsigned swar_parse_digits(const char* p, uint64_t& value) {
+  constexpr uint64_t kOnes = 0x0101010101010101;
+  uint64_t word;
+  memcpy(&word, p, 8);
+  // The lowest byte that equals '\r' gets its high bit set (higher ones may be wrong: unused).
+  const uint64_t diff = word ^ (kOnes * '\r');
+  const uint64_t found = (diff - kOnes) & ~diff & (kOnes << 7);
+  if (!found) return 0;
+  const unsigned digits = unsigned(std::countr_zero(found)) / 8;
+  if (digits == 0) return 0;
+  // Shift the digits to the top, so that they are right-aligned as a number of eight digits with
+  // zeros in front.
+  uint64_t number = (word ^ (kOnes * '0')) << (8 * (8 - digits));
+  // Each byte must now be 0 to 9: neither its high half nor that of itself plus 6 may be set.
+  if ((number | (number + kOnes * 6)) & (kOnes * 0xf0)) return 0;
+  number = (number * 10 + (number >> 8)) & 0x00ff00ff00ff00ff;        // pairs
+  number = (number * 100 + (number >> 16)) & 0x0000ffff0000ffff;      // fours
+  value = (number * 10000 + (number >> 32)) & 0x00000000ffffffff;     // all eight
+  return digits;
+}
+
+ParseStatus Parser::fail(std::string text) {
+  error_ = std::move(text);
+  return ParseStatus::kError;
+}
+
+// Keeps the words found so far as offsets, since the bytes may move before the next call.
+ParseStatus Parser::suspend(const char* data, Words& words, size_t first_word) {
+  for (size_t i = first_word; i < words.size(); i++) {
+    partial_.push_back({size_t(words[i].data() - data), words[i].size()});
+  }
+  words.resize(first_word);
+  suspended_ = true;
+  return ParseStatus::kIncomplete;
+}
+
+// The number between position_ + 1 and the line end. Moves position_ behind the line when it is
+// whole, else says kIncomplete (or kError with `too_long`).
+ParseStatus Parser::read_length(const char* data, size_t length, const char* too_long,
+                                int64_t& value, bool& valid) {
+  const size_t start = position_ + 1;
+  if (start + 9 <= length) {
+    uint64_t number;
+    const unsigned digits = swar_parse_digits(data + start, number);
+    // A leading zero is an error to Redis, except for zero itself.
+    if (digits && (data[start] != '0' || digits == 1)) {
+      value = int64_t(number);
+      valid = true;
+      position_ = start + digits + 2;
+      return ParseStatus::kCommand;
+    }
+  }
+  const size_t from = std::max(scanned_, position_);
+  const void* end = from < length ? memchr(data + from, '\r', length - from) : nullptr;
+  if (!end) {
+    scanned_ = length;
+    if (length - position_ > kInlineBytesMax) return fail(too_long);
+    return ParseStatus::kIncomplete;
+  }
+  const size_t line_end = size_t(static_cast<const char*>(end) - data);
+  if (line_end + 2 > length) {
+    scanned_ = line_end;
+    return ParseStatus::kIncomplete;
+  }
+  valid = parse_integer({data + start, line_end - start}, value);
+  position_ = line_end + 2;
+  scanned_ = position_;
+  return ParseStatus::kCommand;
+}
+
+ParseStatus Parser::parse_multibulk(const char* data, size_t length, const Limits& limits,
+                                    Words& words) {
+  const size_t first_word = words.size();
+  int64_t value;
+  bool valid;
+  if (bulks_left_ < 0) {
+    const ParseStatus status = read_length(
+        data, length, "Protocol error: too big mbulk count string", value, valid);
+    if (status == ParseStatus::kIncomplete) return suspend(data, words, first_word);
+    if (status != ParseStatus::kCommand) return status;
+    if (!valid || value > kMultibulkCountMax) return fail("Protocol error: invalid multibulk length");
+    bulks_left_ = value > 0 ? value : 0;
+  }
+  while (bulks_left_ > 0) {
+    if (bulk_length_ < 0) {
+      if (position_ >= length) return suspend(data, words, first_word);
+      // As in Redis, the kind of the word is looked at once its length line is whole.
+      const char kind = data[position_];
+      const ParseStatus status =
+          read_length(data, length, "Protocol error: too big bulk count string", value, valid);
+      if (status == ParseStatus::kIncomplete) return suspend(data, words, first_word);
+      if (status != ParseStatus::kCommand) return status;
+      if (kind != '$') return fail(std::string("Protocol error: expected '$', got '") + kind + "'");
+      if (!valid || value < 0 || value > limits.bulk_bytes) {
+        return fail("Protocol error: invalid bulk length");
+      }
+      bulk_length_ = value;
+    }
+    if (length < position_ || length - position_ < size_t(bulk_length_) + 2) {
+      return suspend(data, words, first_word);
+    }
+    words.emplace_back(data + position_, size_t(bulk_length_));
+    position_ += size_t(bulk_length_) + 2;
+    bulk_length_ = -1;
+    bulks_left_--;
+  }
+  return ParseStatus::kCommand;
+}
+
+ParseStatus Parser::parse_inline(const char* data, size_t length, Words& words) {
+  const void* end =
+      scanned_ < length ? memchr(data + scanned_, '\n', length - scanned_) : nullptr;
+  if (!end) {
+    scanned_ = length;
+    if (length > kInlineBytesMax) return fail("Protocol error: too big inline request");
+    suspended_ = true;
+    return ParseStatus::kIncomplete;
+  }
+  size_t line_length = size_t(static_cast<const char*>(end) - data);
+  position_ = line_length + 1;
+  if (line_length && data[line_length - 1] == '\r') line_length--;
+  if (!split_inline({data, line_length}, words)) {
+    return fail("Protocol error: unbalanced quotes in request");
+  }
+  return ParseStatus::kCommand;
+}
+
+ParseStatus Parser::parse(const char* data, size_t length, const Limits& limits, Words& words) {
+  if (!suspended_) {
+    position_ = scanned_ = 0;
+    bulks_left_ = bulk_length_ = -1;
+  }
+  if (length == 0) return ParseStatus::kIncomplete;
+  if (data[0] != '*') {
+    const ParseStatus status = parse_inline(data, length, words);
+    if (status == ParseStatus::kCommand) suspended_ = false;
+    return status;
+  }
+  const size_t first_word = words.size();
+  const ParseStatus status = parse_multibulk(data, length, limits, words);
+  if (status != ParseStatus::kCommand || !suspended_) return status;
+  suspended_ = false;
+  if (partial_.empty()) return status;
+  // The words of the earlier calls stand before those of this one.
+  const size_t fresh = words.size() - first_word;
+  words.resize(words.size() + partial_.size());
+  for (size_t i = fresh; i-- > 0;) {
+    words[first_word + partial_.size() + i] = words[first_word + i];
+  }
+  for (size_t i = 0; i < partial_.size(); i++) {
+    words[first_word + i] = {data + partial_[i].offset, partial_[i].length};
+  }
+  partial_.clear();
+  partial_.shrink_to_fit();
+  return status;
+}
+
+size_t Parser::missing_bytes(size_t length) const {
+  if (!suspended_ || bulk_length_ < 0) return 1;
+  const size_t wanted = position_ + size_t(bulk_length_) + 2;
+  return wanted > length ? wanted - length : 1;
+}
+
+}  // namespace ignix

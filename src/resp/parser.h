@@ -1,0 +1,88 @@
+// The request parser: RESP2 multibulk and inline commands, in place, without a copy. A command
+// that has not arrived whole is never parsed again from its start: what is known of it is kept.
+//
+// Limits and error texts are those of Redis 7.0 (networking.c documents neither; they are observed).
+// Like Redis, the parser does not look at the bytes that stand where a line end must stand.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <deque>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace ignix {
+
+// The words of parsed commands, one command behind the other, until their batch has been run. They
+// point into what was received, but for those of inline commands with quotes, which point into
+// `lines`.
+struct Words : std::vector<std::string_view> {
+  std::deque<std::string> lines;
+
+  void reset() {
+    clear();
+    lines.clear();
+  }
+};
+
+enum class ParseStatus {
+  kCommand,     // one command; `words` has grown by its words (none for an empty one)
+  kIncomplete,  // more bytes are needed
+  kError,       // the connection cannot go on; `error` holds the text behind "-ERR "
+};
+
+class Parser {
+ public:
+  struct Limits {
+    int64_t bulk_bytes;  // proto-max-bulk-len
+  };
+
+  // Parses one command. `data` starts where the last complete command ended and holds all that has
+  // arrived since; it may have moved, but its first bytes are the same as in the last call that
+  // said kIncomplete. After kCommand, consumed() says how many bytes the command took.
+  ParseStatus parse(const char* data, size_t length, const Limits& limits, Words& words);
+
+  // Forgets a command that has not arrived whole: its first byte is the next to be parsed.
+  void reset() {
+    suspended_ = false;
+    partial_.clear();
+  }
+
+  size_t consumed() const { return position_; }
+  const std::string& error() const { return error_; }
+
+  // How many bytes are certainly missing to complete the current word; 1 if that is not known.
+  // A hint for how much to receive at once.
+  size_t missing_bytes(size_t length) const;
+
+  // Bytes of memory kept for a command that has not arrived whole.
+  size_t held_bytes() const { return partial_.capacity() * sizeof(Span); }
+
+ private:
+  struct Span {
+    size_t offset, length;
+  };
+
+  ParseStatus parse_multibulk(const char* data, size_t length, const Limits& limits, Words& words);
+  ParseStatus parse_inline(const char* data, size_t length, Words& words);
+  ParseStatus read_length(const char* data, size_t length, const char* too_long, int64_t& value,
+                          bool& valid);
+  ParseStatus suspend(const char* data, Words& words, size_t first_word);
+  ParseStatus fail(std::string text);
+
+  size_t position_ = 0;       // of the next byte to look at, from the start of the command
+  size_t scanned_ = 0;        // inline and length lines: no line end before this offset
+  int64_t bulks_left_ = -1;   // -1: the count is not known yet
+  int64_t bulk_length_ = -1;  // of the word being received; -1: not known yet
+  bool suspended_ = false;    // a part of this command has been parsed by an earlier call
+  std::vector<Span> partial_;  // its words so far, from the start of the command
+  std::string error_;
+};
+
+// Reads the decimal number that ends at the first '\r' in [p, p + 8), eight bytes at a time.
+// Returns the number of digits (1 to 7), or 0 if there is no '\r' within, or something else than
+// digits before it. Needs 8 readable bytes.
+unsigned swar_parse_digits(const char* p, uint64_t& value);
+
+}  // namespace ignix

@@ -1,0 +1,131 @@
+// CONFIG, TIME and SHUTDOWN.
+#include <map>
+#include <string>
+#include <vector>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/number.h"
+#include "command/access.h"
+#include "command/handlers.h"
+#include "server/server.h"
+
+namespace ignix {
+namespace {
+
+void take_effect(Server& server) {
+  set_log_level(LogLevel(server.config.loglevel.load()));
+  server.aof.set_policy(FsyncPolicy(server.config.appendfsync.load()));
+}
+
+void reply_config_error(Call& call, std::string_view name, const std::string& reason) {
+  call.reply.errorf("ERR CONFIG SET failed (possibly related to argument '%.*s') - %s",
+                    int(name.size()), name.data(), reason.c_str());
+}
+
+}  // namespace
+
+void run_config_get(Call& call) {
+  std::map<std::string, std::string> found;
+  for (size_t i = 2; i < call.word_count; i++) {
+    for (auto& [name, value] : config_get(call.env.server->config, call.words[i])) {
+      found[name] = value;
+    }
+  }
+  call.reply.map(int64_t(found.size()));
+  for (const auto& [name, value] : found) {
+    call.reply.bulk(name);
+    call.reply.bulk(value);
+  }
+}
+
+// All or nothing: what was set before one that fails is put back.
+void run_config_set(Call& call) {
+  if (call.word_count % 2) return reply_wrong_arity(call);
+  Config& config = call.env.server->config;
+  for (size_t i = 2; i < call.word_count; i += 2) {
+    if (config_has(call.words[i])) continue;
+    return call.reply.errorf(
+        "ERR Unknown option or number of arguments for CONFIG SET - '%.*s'",
+        int(call.words[i].size()), call.words[i].data());
+  }
+  std::vector<std::pair<std::string, std::string>> before;
+  for (size_t i = 2; i < call.word_count; i += 2) {
+    const auto old = config_get(config, call.words[i]);
+    std::string error;
+    if (!config_set(config, call.words[i], call.words[i + 1], error)) {
+      for (const auto& [name, value] : before) config_set(config, name, value, error);
+      return reply_config_error(call, call.words[i], error);
+    }
+    before.insert(before.end(), old.begin(), old.end());
+  }
+  take_effect(*call.env.server);
+  call.reply.ok();
+}
+
+void run_config_resetstat(Call& call) {
+  Server& server = *call.env.server;
+  Server::Baseline& base = server.baseline;
+  base.commands = server.total(&LoopStatus::commands);
+  base.errors = server.total(&LoopStatus::errors);
+  base.connections = server.total(&LoopStatus::connections);
+  base.rejected = server.total(&LoopStatus::rejected);
+  base.input = server.total(&LoopStatus::input_bytes);
+  base.output = server.total(&LoopStatus::output_bytes);
+  base.reads = server.total(&LoopStatus::reads);
+  base.writes = server.total(&LoopStatus::writes);
+  uint64_t hits, misses;
+  server.total_hits(hits, misses);
+  base.hits = hits;
+  base.misses = misses;
+  call.reply.ok();
+}
+
+void run_config_help(Call& call) {
+  static constexpr const char* kLines[] = {
+      "CONFIG <subcommand> [<arg> [value] [opt] ...]. Subcommands are:",
+      "GET <pattern> [<pattern> ...]",
+      "    The directives whose names match, and their values.",
+      "RESETSTAT",
+      "    Set the counters of INFO to zero.",
+      "SET <directive> <value> [<directive> <value> ...]",
+      "    Change directives, all or none.",
+      "HELP",
+      "    Print this help.",
+      nullptr};
+  reply_help(call, kLines);
+}
+
+void run_time(Call& call) {
+  const int64_t now_us = wall_us();
+  call.reply.array(2);
+  call.reply.bulk_integer(now_us / 1000000);
+  call.reply.bulk_integer(now_us % 1000000);
+}
+
+// The log is always written and fsynced before the server ends, so SAVE, NOSAVE, NOW and FORCE
+// change nothing.
+void run_shutdown(Call& call) {
+  bool save = false, nosave = false, abort = false, other = false;
+  for (size_t i = 1; i < call.word_count; i++) {
+    const std::string_view word = call.words[i];
+    if (equal_ignoring_case(word, "save")) {
+      save = true;
+    } else if (equal_ignoring_case(word, "nosave")) {
+      nosave = true;
+    } else if (equal_ignoring_case(word, "abort")) {
+      abort = true;
+    } else if (equal_ignoring_case(word, "now") || equal_ignoring_case(word, "force")) {
+      other = true;
+    } else {
+      return reply_syntax_error(call);
+    }
+  }
+  if ((save && nosave) || (abort && (save || nosave || other))) return reply_syntax_error(call);
+  if (abort) return call.reply.error("ERR No shutdown in progress.");
+  log_notice("SHUTDOWN was sent by client %llu", (unsigned long long)call.session.id);
+  call.session.close_after_reply = true;
+  call.env.server->request_stop();
+}
+
+}  // namespace ignix

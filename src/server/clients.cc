@@ -1,0 +1,108 @@
+// CLIENT INFO and CLIENT LIST.
+#include <stdarg.h>
+#include <stdio.h>
+
+#include <algorithm>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "base/clock.h"
+#include "base/number.h"
+#include "command/access.h"
+#include "command/handlers.h"
+#include "server/server.h"
+
+namespace ignix {
+namespace {
+
+// One line, with Redis's fields. Those about what Ignix has not got yet are constant.
+std::string describe(Client& client) {
+  std::string name, library, version;
+  {
+    SpinGuard guard(client.names_lock);
+    name = client.name;
+    library = client.library_name;
+    version = client.library_version;
+  }
+  const int64_t now_ms = monotonic_ms();
+  const Command* command = client.last_command.load(std::memory_order_relaxed);
+  const uint64_t query = client.query_bytes.load(std::memory_order_relaxed);
+  const uint64_t room = client.query_room_bytes.load(std::memory_order_relaxed);
+  const uint64_t output = client.output_bytes.load(std::memory_order_relaxed);
+  char line[1024];
+  snprintf(line, sizeof line,
+           "id=%llu addr=%s laddr=%s fd=%d name=%s age=%lld idle=%lld flags=%s db=%d sub=0 psub=0 "
+           "ssub=0 multi=-1 qbuf=%llu qbuf-free=%llu argv-mem=0 multi-mem=0 rbs=0 rbp=0 obl=0 "
+           "oll=0 omem=%llu tot-mem=%llu events=r cmd=%s user=default redir=-1 resp=%d "
+           "lib-name=%s lib-ver=%s",
+           (unsigned long long)client.id, client.address.c_str(), client.local_address.c_str(),
+           client.fd, name.c_str(), (long long)((now_ms - client.created_ms) / 1000),
+           (long long)((now_ms - client.active_ms.load(std::memory_order_relaxed)) / 1000),
+           client.local ? "U" : "N", client.db.load(std::memory_order_relaxed),
+           (unsigned long long)query, (unsigned long long)room, (unsigned long long)output,
+           (unsigned long long)(sizeof(Client) + query + room + output),
+           command ? command->name : "NULL", client.protocol.load(std::memory_order_relaxed),
+           library.c_str(), version.c_str());
+  return line;
+}
+
+// What CLIENT LIST was asked for.
+struct Filter {
+  bool none = false;  // a type of which there are no clients
+  std::vector<int64_t> ids;  // empty: all
+};
+
+bool parse_filter(Call& call, Filter& filter) {
+  const auto* words = call.words;
+  if (call.word_count == 2) return true;
+  if (call.word_count == 4 && equal_ignoring_case(words[2], "type")) {
+    for (const char* type : {"normal", "master", "slave", "replica", "pubsub"}) {
+      if (!equal_ignoring_case(words[3], type)) continue;
+      filter.none = !equal_ignoring_case(type, "normal");
+      return true;
+    }
+    call.reply.errorf("ERR Unknown client type '%.*s'", int(words[3].size()), words[3].data());
+    return false;
+  }
+  if (call.word_count > 3 && equal_ignoring_case(words[2], "id")) {
+    for (size_t i = 3; i < call.word_count; i++) {
+      int64_t id;
+      if (!parse_integer(words[i], id)) {
+        call.reply.error("ERR Invalid client ID");
+        return false;
+      }
+      filter.ids.push_back(id);
+    }
+    return true;
+  }
+  reply_syntax_error(call);
+  return false;
+}
+
+}  // namespace
+
+void run_client_info(Call& call) {
+  call.reply.verbatim(describe(static_cast<Client&>(call.session)) + "\n");
+}
+
+void run_client_list(Call& call) {
+  Filter filter;
+  if (!parse_filter(call, filter)) return;
+  std::vector<std::pair<uint64_t, std::string>> lines;
+  Server& server = *call.env.server;
+  for (int i = 0; i < server.loop_count && !filter.none; i++) {
+    server.loops[i].registry.for_each([&](Client& client) {
+      const auto& ids = filter.ids;
+      if (ids.empty() || std::count(ids.begin(), ids.end(), int64_t(client.id))) {
+        lines.emplace_back(client.id, describe(client));
+      }
+    });
+  }
+  std::sort(lines.begin(), lines.end());
+  std::string text;
+  for (const auto& [id, line] : lines) text += line + "\n";
+  call.reply.verbatim(text);
+}
+
+}  // namespace ignix

@@ -1,0 +1,332 @@
+#include "server/config.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#include <algorithm>
+
+#include "base/glob.h"
+#include "base/number.h"
+#include "resp/inline.h"
+
+namespace ignix {
+namespace {
+
+enum class Kind { kNumber, kBytes, kOctal, kYesNo, kChoice, kText, kWords };
+using Number = std::atomic<int64_t> Config::*;
+using Text = std::string Config::*;
+
+constexpr const char* kFsyncChoices[] = {"always", "everysec", "no", nullptr};
+constexpr const char* kLevelChoices[] = {"debug", "verbose", "notice", "warning", "nothing",
+                                         nullptr};
+
+struct Directive {
+  const char* name;
+  Kind kind;
+  Number number = nullptr;
+  Text text = nullptr;
+  int64_t least = 0, most = INT64_MAX;
+  const char* const* choices = nullptr;
+  bool changeable = false;  // by CONFIG SET
+  const char* help = "";
+};
+
+const Directive kDirectives[] = {
+    {.name = "aof-load-truncated", .kind = Kind::kYesNo, .number = &Config::aof_load_truncated,
+     .help = "start with a log whose last record is torn"},
+    {.name = "appendfilename", .kind = Kind::kText, .text = &Config::appendfilename,
+     .help = "the append-only file, in --dir"},
+    {.name = "appendfsync", .kind = Kind::kChoice, .number = &Config::appendfsync,
+     .choices = kFsyncChoices, .changeable = true, .help = "always, everysec or no"},
+    {.name = "appendonly", .kind = Kind::kYesNo, .number = &Config::appendonly,
+     .help = "log every change to the append-only file"},
+    {.name = "bind", .kind = Kind::kWords, .text = &Config::bind,
+     .help = "addresses to listen on; '-' in front: if it exists"},
+    {.name = "client-query-buffer-limit", .kind = Kind::kBytes,
+     .number = &Config::query_buffer_bytes, .least = 1 << 20, .changeable = true,
+     .help = "largest command of a client"},
+    {.name = "daemonize", .kind = Kind::kYesNo, .number = &Config::daemonize,
+     .help = "run in the background"},
+    {.name = "databases", .kind = Kind::kNumber, .number = &Config::databases, .least = 1,
+     .most = kDatabasesMax, .help = "number of databases"},
+    {.name = "dir", .kind = Kind::kText, .text = &Config::dir, .help = "directory of the data"},
+    {.name = "logfile", .kind = Kind::kText, .text = &Config::logfile,
+     .help = "file for log lines instead of stderr"},
+    {.name = "loglevel", .kind = Kind::kChoice, .number = &Config::loglevel,
+     .choices = kLevelChoices, .changeable = true,
+     .help = "debug, verbose, notice, warning or nothing"},
+    {.name = "maxclients", .kind = Kind::kNumber, .number = &Config::maxclients, .least = 1,
+     .most = 1 << 20, .changeable = true, .help = "most clients at a time"},
+    {.name = "pidfile", .kind = Kind::kText, .text = &Config::pidfile,
+     .help = "file for the process number"},
+    {.name = "port", .kind = Kind::kNumber, .number = &Config::port, .most = 65535,
+     .help = "TCP port; 0: none"},
+    {.name = "proto-max-bulk-len", .kind = Kind::kBytes, .number = &Config::bulk_bytes,
+     .least = 1 << 20, .most = int64_t(kStringBytesMax), .changeable = true,
+     .help = "largest word of a command"},
+    {.name = "tcp-backlog", .kind = Kind::kNumber, .number = &Config::tcp_backlog, .least = 1,
+     .most = 65535, .help = "connections not yet accepted"},
+    {.name = "tcp-keepalive", .kind = Kind::kNumber, .number = &Config::tcp_keepalive,
+     .most = INT32_MAX, .changeable = true, .help = "seconds between probes; 0: none"},
+    {.name = "threads", .kind = Kind::kNumber, .number = &Config::threads, .most = kThreadsMax,
+     .help = "event loops; 0: one for each CPU"},
+    {.name = "timeout", .kind = Kind::kNumber, .number = &Config::timeout, .most = INT32_MAX,
+     .changeable = true, .help = "seconds after which an idle client is closed; 0: never"},
+    {.name = "unixsocket", .kind = Kind::kText, .text = &Config::unixsocket,
+     .help = "path of a Unix socket to listen on"},
+    {.name = "unixsocketperm", .kind = Kind::kOctal, .number = &Config::unixsocketperm,
+     .most = 0777, .help = "its permissions, octal"},
+};
+
+// redis.conf's directives about what Ignix does not have or does otherwise. They are read over, so
+// that an existing file works; a prefix ends with '*'.
+constexpr const char* kIgnored[] = {
+    "activedefrag", "activerehashing", "active-*", "acl*", "always-show-logo", "aof-*",
+    "auto-aof-*", "bio_cpulist", "aof_rewrite_cpulist", "bgsave_cpulist", "server_cpulist",
+    "client-output-buffer-limit", "cluster-*", "crash-*", "dbfilename", "disable-thp",
+    "dynamic-hz", "hash-*", "hll-*", "hz", "io-threads*", "jemalloc-bg-thread", "latency-*",
+    "lazyfree-*", "lfu-*", "list-*", "locale-collate", "lua-time-limit", "busy-reply-threshold",
+    "maxmemory*", "min-replicas-*", "no-appendfsync-on-rewrite", "notify-keyspace-events",
+    "oom-score-adj*", "appenddirname", "proc-title-template", "protected-mode", "rdb-*",
+    "rdbchecksum", "rdbcompression", "repl-*", "replica-*", "sanitize-dump-payload", "save",
+    "set-max-*", "set-proc-title", "shutdown-*", "slowlog-*", "socket-mark-id",
+    "stop-writes-on-bgsave-error", "stream-*", "supervised", "syslog-*", "tracking-*", "zset-*",
+    "enable-*", "maxmemory-*", "propagation-error-behavior", "ignore-warnings",
+};
+
+const Directive* find_directive(std::string_view name) {
+  for (const Directive& directive : kDirectives) {
+    if (equal_ignoring_case(name, directive.name)) return &directive;
+  }
+  return nullptr;
+}
+
+bool is_ignored(std::string_view name) {
+  return std::any_of(std::begin(kIgnored), std::end(kIgnored),
+                     [&](const char* pattern) { return glob_match(pattern, name, true); });
+}
+
+bool parse_octal(std::string_view text, int64_t& value) {
+  if (text.empty() || text.size() > 4) return false;
+  value = 0;
+  for (char c : text) {
+    if (c < '0' || c > '7') return false;
+    value = value * 8 + (c - '0');
+  }
+  return true;
+}
+
+// The value as a number, within the directive's bounds. False, with a reason, if it is not one.
+bool parse_number(const Directive& directive, std::string_view text, int64_t& value,
+                  std::string& reason) {
+  switch (directive.kind) {
+    case Kind::kYesNo:
+      reason = "must be 'yes' or 'no'";
+      value = equal_ignoring_case(text, "yes");
+      return value || equal_ignoring_case(text, "no");
+    case Kind::kChoice:
+      reason = "must be one of:";
+      for (value = 0; directive.choices[value]; value++) {
+        if (equal_ignoring_case(text, directive.choices[value])) return true;
+        reason += std::string(" ") + directive.choices[value];
+      }
+      return false;
+    case Kind::kOctal:
+      reason = "must be an octal number";
+      if (!parse_octal(text, value)) return false;
+      break;
+    case Kind::kBytes:
+      reason = "must be a number of bytes, such as 64mb";
+      if (!parse_memory(text, value)) return false;
+      break;
+    default:
+      reason = "must be a whole number";
+      if (!parse_integer(text, value)) return false;
+  }
+  reason = "must be between " + std::to_string(directive.least) + " and " +
+           std::to_string(directive.most);
+  return value >= directive.least && value <= directive.most;
+}
+
+bool set_directive(Config& config, const Directive& directive, std::string_view value,
+                   std::string& error) {
+  if (directive.text) {
+    config.*directive.text = value;
+    return true;
+  }
+  int64_t number;
+  std::string reason;
+  if (!parse_number(directive, value, number, reason)) {
+    error = "bad value '" + std::string(value) + "' for '" + directive.name + "': " + reason;
+    return false;
+  }
+  config.*directive.number = number;
+  return true;
+}
+
+std::string value_text(const Config& config, const Directive& directive) {
+  if (directive.text) return config.*directive.text;
+  const int64_t value = config.*directive.number;
+  switch (directive.kind) {
+    case Kind::kYesNo: return value ? "yes" : "no";
+    case Kind::kChoice: return directive.choices[value];
+    case Kind::kOctal: {
+      char octal[16];
+      snprintf(octal, sizeof octal, "%o", unsigned(value));
+      return octal;
+    }
+    default: return std::to_string(value);
+  }
+}
+
+std::string join(const Words& words, size_t first) {
+  std::string text;
+  for (size_t i = first; i < words.size(); i++) {
+    if (i > first) text += ' ';
+    text += words[i];
+  }
+  return text;
+}
+
+// One directive with its values, from wherever.
+bool apply(Config& config, const Words& words, std::vector<std::string>& ignored,
+           std::string& error) {
+  const std::string name(words[0]);
+  const Directive* directive = find_directive(name);
+  // What the first Ignix called its back end is not a directive yet.
+  if (!directive) {
+    if (is_ignored(name)) {
+      ignored.push_back(name);
+      return true;
+    }
+    error = "unknown option '" + name + "'";
+    return false;
+  }
+  if (words.size() < 2 || (words.size() > 2 && directive->kind != Kind::kWords)) {
+    error = "'" + name + "' takes " + (directive->kind == Kind::kWords ? "values" : "one value");
+    return false;
+  }
+  return set_directive(config, *directive, join(words, 1), error);
+}
+
+bool read_file(const std::string& path, std::string& text, std::string& error) {
+  FILE* file = path == "-" ? stdin : fopen(path.c_str(), "re");
+  if (!file) {
+    error = "cannot read the config file '" + path + "': " + strerror(errno);
+    return false;
+  }
+  char chunk[4096];
+  errno = 0;
+  while (const size_t got = fread(chunk, 1, sizeof chunk, file)) text.append(chunk, got);
+  const int failure = ferror(file) ? errno : 0;
+  if (file != stdin) fclose(file);
+  if (failure) error = "cannot read the config file '" + path + "': " + strerror(failure);
+  return failure == 0;
+}
+
+bool apply_file(Config& config, const std::string& path, std::vector<std::string>& ignored,
+                std::string& error) {
+  std::string text;
+  if (!read_file(path, text, error)) return false;
+  int line_number = 0;
+  for (size_t start = 0; start < text.size();) {
+    const size_t end = std::min(text.find('\n', start), text.size());
+    const std::string_view line = std::string_view(text).substr(start, end - start);
+    start = end + 1;
+    line_number++;
+    Words words;
+    const size_t first = line.find_first_not_of(" \t\r");
+    if (first == std::string_view::npos || line[first] == '#') continue;
+    bool good = split_inline(line, words);
+    if (!good) error = "a quote is not closed";
+    if (good && words.empty()) continue;
+    if (good && equal_ignoring_case(words[0], "include")) {
+      good = false;
+      error = "'include' is not supported";
+    } else if (good) {
+      good = apply(config, words, ignored, error);
+    }
+    if (!good) {
+      error = path + ":" + std::to_string(line_number) + ": " + error;
+      return false;
+    }
+  }
+  config.config_file = path;
+  return true;
+}
+
+bool is_option(const char* word) { return word[0] == '-' && word[1] == '-' && word[2] != '\0'; }
+
+}  // namespace
+
+bool load_config(int argc, char** argv, Config& config, std::vector<std::string>& ignored,
+                 std::string& error) {
+  int i = 1;
+  if (i < argc && !is_option(argv[i]) && !apply_file(config, argv[i++], ignored, error)) {
+    return false;
+  }
+  while (i < argc) {
+    if (!is_option(argv[i])) {
+      error = "unexpected argument '" + std::string(argv[i]) + "'";
+      return false;
+    }
+    Words words;
+    words.push_back(argv[i++] + 2);
+    // --name=value is taken as well.
+    const size_t equals = words[0].find('=');
+    if (equals != std::string_view::npos) {
+      words.push_back(words[0].substr(equals + 1));
+      words[0] = words[0].substr(0, equals);
+    }
+    while (i < argc && !is_option(argv[i])) words.push_back(argv[i++]);
+    if (!apply(config, words, ignored, error)) return false;
+  }
+  return true;
+}
+
+std::vector<std::pair<std::string, std::string>> config_get(const Config& config,
+                                                            std::string_view pattern) {
+  std::vector<std::pair<std::string, std::string>> found;
+  for (const Directive& directive : kDirectives) {
+    if (glob_match(pattern, directive.name, true)) {
+      found.emplace_back(directive.name, value_text(config, directive));
+    }
+  }
+  // What clients and benchmarks ask of every Redis.
+  static constexpr std::pair<const char*, const char*> kFixed[] = {
+      {"save", ""}, {"maxmemory", "0"}, {"maxmemory-policy", "noeviction"}};
+  for (const auto& [name, value] : kFixed) {
+    if (glob_match(pattern, name, true)) found.emplace_back(name, value);
+  }
+  return found;
+}
+
+bool config_set(Config& config, std::string_view name, std::string_view value,
+                std::string& error) {
+  const Directive* directive = find_directive(name);
+  if (!directive->changeable) {
+    error = "can't set immutable config";
+    return false;
+  }
+  int64_t number;
+  if (!parse_number(*directive, value, number, error)) return false;
+  config.*directive->number = number;
+  return true;
+}
+
+bool config_has(std::string_view name) { return find_directive(name) != nullptr; }
+
+std::string config_usage() {
+  std::string text;
+  const Config defaults;
+  for (const Directive& directive : kDirectives) {
+    char line[160];
+    snprintf(line, sizeof line, "  --%-26s %s [%s]\n", directive.name, directive.help,
+             value_text(defaults, directive).c_str());
+    text += line;
+  }
+  return text;
+}
+
+}  // namespace ignix

@@ -1,0 +1,60 @@
+// The configuration: directives with redis.conf's names, from a file, the command line and CONFIG
+// SET. One table (config.cc) knows them all; the man page lists them.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "base/limits.h"
+
+namespace ignix {
+
+struct Config {
+  // Numbers, sizes in bytes, yes (1) and no (0), and choices by their number in the table. Loops
+  // read them at any time; CONFIG SET writes some.
+  std::atomic<int64_t> port{7379};
+  std::atomic<int64_t> unixsocketperm{0};  // 0: as the umask has it
+  std::atomic<int64_t> tcp_backlog{511};
+  std::atomic<int64_t> tcp_keepalive{300};
+  std::atomic<int64_t> timeout{0};
+  std::atomic<int64_t> threads{0};  // 0: one for each CPU that the process may use
+  std::atomic<int64_t> databases{kDatabasesDefault};
+  std::atomic<int64_t> maxclients{kMaxClientsDefault};
+  std::atomic<int64_t> query_buffer_bytes{kQueryBytesDefault};
+  std::atomic<int64_t> bulk_bytes{kBulkBytesDefault};
+  std::atomic<int64_t> appendonly{1};
+  std::atomic<int64_t> appendfsync{1};
+  std::atomic<int64_t> aof_load_truncated{1};
+  std::atomic<int64_t> loglevel{2};
+  std::atomic<int64_t> daemonize{0};
+
+  // Set at start only.
+  std::string bind = "127.0.0.1 -::1";
+  std::string unixsocket, logfile, pidfile, config_file;
+  std::string dir = ".";
+  std::string appendfilename = "ignix.aof";
+};
+
+// Reads `argv` and, if it names one, the config file. False, with one line in `error`, on anything
+// that is not understood. Directives of redis.conf that have no meaning here are collected in
+// `ignored`.
+bool load_config(int argc, char** argv, Config& config, std::vector<std::string>& ignored,
+                 std::string& error);
+
+// The names and values of all directives that match the pattern.
+std::vector<std::pair<std::string, std::string>> config_get(const Config& config,
+                                                            std::string_view pattern);
+
+// CONFIG SET of one directive: as at start, but only of those that may change while the server
+// runs. The effect is the caller's affair.
+bool config_set(Config& config, std::string_view name, std::string_view value, std::string& error);
+bool config_has(std::string_view name);
+
+// --help: a line for each directive.
+std::string config_usage();
+
+}  // namespace ignix

@@ -1,0 +1,31 @@
+#include "server/server.h"
+
+#include <signal.h>
+
+namespace ignix {
+
+int64_t Server::client_count() const {
+  int64_t count = 0;
+  for (int i = 0; i < loop_count; i++) count += loops[i].clients.load(std::memory_order_relaxed);
+  return count;
+}
+
+uint64_t Server::total(Counter LoopStatus::*counter) const {
+  uint64_t sum = 0;
+  for (int i = 0; i < loop_count; i++) sum += (loops[i].*counter).get();
+  return sum;
+}
+
+void Server::total_hits(uint64_t& hits, uint64_t& misses) {
+  hits = misses = 0;
+  for (uint32_t i = 0; i < keyspace.stripe_count(); i++) {
+    Stripe& stripe = keyspace.stripe(i);
+    SpinGuard guard(stripe.lock);
+    hits += stripe.hits;
+    misses += stripe.misses;
+  }
+}
+
+void Server::request_stop() { pthread_kill(main_thread, SIGTERM); }
+
+}  // namespace ignix

@@ -1,0 +1,78 @@
+// The server as a whole: what the loops share, and what its administration needs to see of them.
+#pragma once
+
+#include <pthread.h>
+
+#include <atomic>
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "command/call.h"
+#include "durability/aof.h"
+#include "durability/ring.h"
+#include "server/client.h"
+#include "server/config.h"
+#include "store/keyspace.h"
+
+namespace ignix {
+
+// A counter that one thread writes and any may read.
+class Counter {
+ public:
+  void add(uint64_t n) {
+    value_.store(value_.load(std::memory_order_relaxed) + n, std::memory_order_relaxed);
+  }
+  void set(uint64_t n) { value_.store(n, std::memory_order_relaxed); }
+  uint64_t get() const { return value_.load(std::memory_order_relaxed); }
+
+ private:
+  std::atomic<uint64_t> value_{0};
+};
+
+// What a loop tells of itself.
+struct alignas(64) LoopStatus {
+  std::atomic<int64_t> clients{0};  // also those handed to it and not yet taken over
+  Counter commands, errors, connections, rejected, input_bytes, output_bytes, reads, writes;
+  Counter output_pending_bytes;     // replies not taken by their clients
+  ClientRegistry registry;
+};
+
+struct Server {
+  Config config;
+  Keyspace keyspace;
+  LogRing ring;
+  Aof aof;
+  std::unique_ptr<LoopStatus[]> loops;
+  int loop_count = 0;
+
+  std::atomic<uint64_t> next_client_id{1};
+  std::atomic<bool> stopping{false};
+  pthread_t main_thread = {};
+
+  // Set before the loops start.
+  int64_t started_ms = 0;         // CLOCK_MONOTONIC
+  std::string run_id;             // 40 hexadecimal digits, another one each time
+  std::string executable;
+
+  // The main thread writes it once a second.
+  std::atomic<uint64_t> commands_per_second{0}, input_per_second{0}, output_per_second{0};
+  std::atomic<uint64_t> peak_memory_bytes{0};
+
+  // CONFIG RESETSTAT notes the counters; INFO shows what has come since.
+  struct Baseline {
+    std::atomic<uint64_t> commands{0}, errors{0}, connections{0}, rejected{0}, input{0}, output{0},
+        reads{0}, writes{0}, hits{0}, misses{0};
+  } baseline;
+
+  int64_t client_count() const;
+  // A counter over all loops.
+  uint64_t total(Counter LoopStatus::*counter) const;
+  void total_hits(uint64_t& hits, uint64_t& misses);
+
+  // Any thread: the main thread stops everything, in order.
+  void request_stop();
+};
+
+}  // namespace ignix

@@ -1,0 +1,29 @@
+// String values: between the bytes a client knows and the form an entry stores.
+#pragma once
+
+#include <cstdint>
+#include <string_view>
+
+#include "base/number.h"
+#include "store/keyspace.h"
+
+namespace ignix {
+
+// Where the parts of a value stand that are not in the entry as they are. Keep it as long as the
+// view or the stored value that was made with it.
+struct StringScratch {
+  char bytes[kIntegerBytesMax];
+};
+
+// The value's bytes. Valid as long as the entry, and `scratch`, are.
+std::string_view string_value(const Entry& entry, StringScratch& scratch);
+
+// Prepares `value` for Keyspace::put, as an integer, embedded or as a block, whichever fits. The
+// result points into `value` or `scratch`. False if there is no memory for a block.
+bool encode_string(std::string_view value, StringScratch& scratch, StoredValue& stored);
+StoredValue encode_integer(int64_t value, StringScratch& scratch);
+
+// The value as an integer; false if it is not one.
+bool string_integer(const Entry& entry, int64_t& value);
+
+}  // namespace ignix

@@ -1,0 +1,182 @@
+#include "store/table.h"
+
+#include <algorithm>
+#include <cassert>
+
+namespace ignix {
+namespace {
+
+// Keys per bucket above which one is split, and below which one is joined. Between two doublings
+// the buckets not yet split carry up to twice as much as the others; 7 of 10 slots leaves a tenth
+// of the buckets with an overflow, and costs about 10 bytes a key in all.
+constexpr uint64_t kSplitAbove = 7;
+constexpr uint64_t kJoinBelow = 3;
+
+constexpr uint32_t kBucketsMax = 1u << 30;
+constexpr size_t kHugeFromBytes = 8ULL << 20;
+
+}  // namespace
+
+bool TableAreas::reserve(size_t memory_bytes) {
+  // Address space only. A machine's memory full of the smallest entries needs a third of it for
+  // buckets; the hash keeps the stripes equal to within a few percent.
+  constexpr size_t kLeast = 4ULL << 20;
+  return buckets.reserve(memory_bytes, kLeast, kHugeFromBytes) &&
+         overflow.reserve(memory_bytes / 2, kLeast, kHugeFromBytes);
+}
+
+SlotPlace Table::find(uint64_t hash, std::string_view key) const {
+  const uint32_t buckets = state_.buckets.load(std::memory_order_relaxed);
+  if (!buckets) return {};
+  const uint8_t fingerprint = fingerprint_of(hash);
+  for (Bucket* bucket = at(home(hash, buckets));;) {
+    for (SlotMask mask = bucket->match(fingerprint); mask; mask &= mask - 1) {
+      const unsigned slot = first_slot(mask);
+      if (bucket->fingerprint(slot) != fingerprint) continue;
+      if (entry(bucket->ref(slot))->key() == key) return {bucket, slot};
+    }
+    const uint32_t next = bucket->overflow();
+    if (!next) return {};
+    bucket = overflow_at(next);
+  }
+}
+
+void Table::prefetch_entries(uint64_t hash) const {
+  const uint32_t buckets = state_.buckets.load(std::memory_order_relaxed);
+  if (!buckets) return;
+  const Bucket* bucket = at(home(hash, buckets));
+  for (SlotMask mask = bucket->match(fingerprint_of(hash)); mask; mask &= mask - 1) {
+    const char* p = heap_base_ + bucket->ref(first_slot(mask)) * 8;
+    __builtin_prefetch(p);
+    __builtin_prefetch(p + 64);
+  }
+}
+
+bool Table::ensure(const Area& area, uint32_t index) const {
+  const uint64_t end = ((uint64_t(index) + 1) << stripe_bits_) * sizeof(Bucket);
+  return const_cast<Area&>(area).ensure(end);
+}
+
+// Makes sure that `count` overflow buckets can be had without failure.
+bool Table::ensure_spare(uint32_t count) {
+  while (state_.overflow_spare < count) {
+    const uint32_t index = state_.overflow_touched + 1;
+    if (!ensure(areas_.overflow, index)) return false;
+    state_.overflow_touched = index;
+    overflow_at(index)->set_overflow(state_.overflow_free);
+    state_.overflow_free = index;
+    state_.overflow_spare++;
+  }
+  return true;
+}
+
+bool Table::add_to_chain(Bucket* bucket, uint8_t fingerprint, Ref ref) {
+  while (bucket->overflow()) bucket = overflow_at(bucket->overflow());
+  unsigned slot = bucket->count();
+  if (slot == kSlotsPerBucket) {
+    if (!ensure_spare(1)) return false;
+    const uint32_t index = state_.overflow_free;
+    bucket->set_overflow(index);
+    bucket = overflow_at(index);
+    state_.overflow_free = bucket->overflow();
+    state_.overflow_spare--;
+    bucket->set_overflow(0);
+    slot = 0;
+  }
+  bucket->set(slot, fingerprint, ref);
+  return true;
+}
+
+// The last slot of the chain fills the hole, so that there are never gaps.
+void Table::remove_from_chain(Bucket* home, SlotPlace place) {
+  Bucket* before = nullptr;
+  Bucket* last = home;
+  while (last->overflow()) {
+    before = last;
+    last = overflow_at(last->overflow());
+  }
+  const unsigned slot = last->count() - 1;
+  place.bucket->set(place.slot, last->fingerprint(slot), last->ref(slot));
+  last->clear(slot);
+  if (slot == 0 && before) {
+    const uint32_t index = before->overflow();
+    before->set_overflow(0);
+    last->set_overflow(state_.overflow_free);
+    state_.overflow_free = index;
+    state_.overflow_spare++;
+  }
+}
+
+bool Table::insert(uint64_t hash, Ref ref) {
+  uint32_t buckets = state_.buckets.load(std::memory_order_relaxed);
+  if (!buckets) {
+    if (!ensure(areas_.buckets, 0)) return false;
+    buckets = 1;
+    state_.buckets.store(buckets, std::memory_order_relaxed);
+  }
+  if (!add_to_chain(at(home(hash, buckets)), fingerprint_of(hash), ref)) return false;
+  // A split that finds no memory is left out: the table works on, with longer chains.
+  if (++state_.keys > buckets * kSplitAbove) split();
+  return true;
+}
+
+void Table::erase(uint64_t hash, SlotPlace place) {
+  const uint32_t buckets = state_.buckets.load(std::memory_order_relaxed);
+  remove_from_chain(at(home(hash, buckets)), place);
+  if (--state_.keys < buckets * kJoinBelow && buckets > 1) join();
+}
+
+// Splits the next bucket in turn: each of its entries stays or goes to the new last bucket. Slots
+// hold too few bits of the hash to tell which, so the keys are hashed again; their cache misses are
+// taken all at once. Does nothing if memory is short.
+void Table::split() {
+  const uint32_t buckets = state_.buckets.load(std::memory_order_relaxed);
+  if (buckets >= kBucketsMax || !ensure(areas_.buckets, buckets)) return;
+  const uint32_t from = buckets - std::bit_floor(buckets);
+  uint32_t chained = 0;
+  for (Bucket* b = at(from); b->overflow(); b = overflow_at(b->overflow())) chained++;
+  if (!ensure_spare(chained)) return;
+  for_each_in(from, [&](Ref ref) { __builtin_prefetch(entry(ref)); });
+  state_.buckets.store(buckets + 1, std::memory_order_relaxed);
+  const auto goes = [&](Ref ref) {
+    return home(hash_bytes(secret_, entry(ref)->key()), buckets + 1) != from;
+  };
+  Bucket* const source = at(from);
+  for (Bucket* bucket = source;;) {
+    for (unsigned slot = 0; slot < kSlotsPerBucket && bucket->fingerprint(slot);) {
+      const Ref ref = bucket->ref(slot);
+      if (!goes(ref)) {
+        slot++;
+        continue;
+      }
+      move_slot(source, {bucket, slot}, at(buckets));
+      // The chain's last slot has come here and is looked at next. If there was none, an overflow
+      // bucket has just left the chain.
+      if (bucket != source && bucket->count() == 0) return;
+    }
+    const uint32_t next = bucket->overflow();
+    if (!next) return;
+    bucket = overflow_at(next);
+  }
+}
+
+// The reverse: the last bucket's entries go back to the one they were split from.
+void Table::join() {
+  const uint32_t last = state_.buckets.load(std::memory_order_relaxed) - 1;
+  // Each overflow bucket that is needed, but the first, has been freed by then.
+  if (!ensure_spare(1)) return;
+  Bucket* from = at(last);
+  Bucket* into = at(last - std::bit_floor(last));
+  state_.buckets.store(last, std::memory_order_relaxed);
+  while (const unsigned used = from->count()) move_slot(from, {from, used - 1}, into);
+}
+
+// From the chain of `source` to that of `target`. The caller has made sure of overflow buckets.
+void Table::move_slot(Bucket* source, SlotPlace place, Bucket* target) {
+  [[maybe_unused]] const bool added =
+      add_to_chain(target, place.bucket->fingerprint(place.slot), place.ref());
+  assert(added);
+  remove_from_chain(source, place);
+}
+
+}  // namespace ignix

@@ -1,0 +1,113 @@
+// The hash table of one stripe and one database. It grows and shrinks by linear hashing (Litwin,
+// "Linear hashing: a new tool for file and table addressing", 1980): one bucket is split or joined
+// at a time, so the tenth key costs what the billionth costs, and there is never a second table.
+//
+// The buckets of all stripes of a database share one area and lie interleaved: bucket i of stripe s
+// is at (i * stripes + s). Since all stripes grow alike, the area fills evenly from its start and a
+// small data set touches few pages. Overflow buckets are laid out the same way in a second area.
+//
+// All calls need the stripe's lock, but for the prefetches.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <string_view>
+
+#include "base/hash.h"
+#include "store/bucket.h"
+#include "store/entry.h"
+
+namespace ignix {
+
+// What a table knows of itself; it stands in its stripe, next to the lock.
+struct TableState {
+  std::atomic<uint32_t> buckets{0};  // 0: nothing was ever stored. Read without the lock by prefetch
+  uint32_t overflow_touched = 0;     // overflow buckets used at least once (index 1 and up)
+  uint32_t overflow_free = 0;        // list of unused ones, linked by overflow(); 0: none
+  uint32_t overflow_spare = 0;       // how many are in that list
+  uint64_t keys = 0;
+  uint64_t expiries = 0;             // keys with an expiry
+};
+
+// The two areas of a database.
+struct TableAreas {
+  Area buckets, overflow;
+
+  bool reserve(size_t memory_bytes);
+};
+
+struct SlotPlace {
+  Bucket* bucket = nullptr;  // nullptr: not found
+  unsigned slot = 0;
+
+  explicit operator bool() const { return bucket != nullptr; }
+  Ref ref() const { return bucket->ref(slot); }
+};
+
+class Table {
+ public:
+  Table(TableState& state, TableAreas& areas, const HashSecret& secret, const char* heap_base,
+        uint32_t stripe, unsigned stripe_bits)
+      : state_(state), areas_(areas), secret_(secret), heap_base_(heap_base), stripe_(stripe),
+        stripe_bits_(stripe_bits) {}
+
+  SlotPlace find(uint64_t hash, std::string_view key) const;
+  // The key must not be there. False if there is no memory: then nothing has changed.
+  bool insert(uint64_t hash, Ref ref);
+  void erase(uint64_t hash, SlotPlace place);
+
+  // All entries of home bucket `index` (of state().buckets): fn(Ref).
+  template <typename Fn>
+  void for_each_in(uint32_t index, Fn fn) const {
+    for (Bucket* bucket = at(index);; bucket = overflow_at(bucket->overflow())) {
+      for (unsigned slot = 0; slot < kSlotsPerBucket && bucket->fingerprint(slot); slot++) {
+        fn(bucket->ref(slot));
+      }
+      if (!bucket->overflow()) return;
+    }
+  }
+
+  const TableState& state() const { return state_; }
+
+  // Without the lock: the home bucket's line; then the lines of the entries that may be meant.
+  void prefetch_bucket(uint64_t hash) const {
+    const uint32_t buckets = state_.buckets.load(std::memory_order_relaxed);
+    if (buckets) __builtin_prefetch(at(home(hash, buckets)));
+  }
+  void prefetch_entries(uint64_t hash) const;
+
+ private:
+  uint32_t home(uint64_t hash, uint32_t buckets) const {
+    const uint64_t bits = hash >> stripe_bits_;
+    const uint32_t half = std::bit_floor(buckets);
+    const uint32_t index = uint32_t(bits & (2 * uint64_t(half) - 1));
+    return index < buckets ? index : index & (half - 1);
+  }
+  Bucket* at(uint32_t index) const {
+    return reinterpret_cast<Bucket*>(areas_.buckets.base()) +
+           ((uint64_t(index) << stripe_bits_) | stripe_);
+  }
+  Bucket* overflow_at(uint32_t index) const {
+    return reinterpret_cast<Bucket*>(areas_.overflow.base()) +
+           ((uint64_t(index) << stripe_bits_) | stripe_);
+  }
+  const Entry* entry(Ref ref) const {
+    return reinterpret_cast<const Entry*>(heap_base_ + ref * 8);
+  }
+  bool ensure(const Area& area, uint32_t index) const;
+  bool add_to_chain(Bucket* bucket, uint8_t fingerprint, Ref ref);
+  bool ensure_spare(uint32_t count);
+  void remove_from_chain(Bucket* home, SlotPlace place);
+  void split();
+  void join();
+  void move_slot(Bucket* source, SlotPlace place, Bucket* target);
+
+  TableState& state_;
+  TableAreas& areas_;
+  const HashSecret& secret_;
+  const char* heap_base_;
+  uint32_t stripe_;
+  unsigned stripe_bits_;
+};
+
+}  // namespace ignix
