@@ -13,6 +13,7 @@ ifdef SANITIZE
 flavour   := $(SANITIZE)
 BASEFLAGS += -fsanitize=$(SANITIZE) -fno-sanitize-recover=all -fno-omit-frame-pointer
 server    := build/$(flavour)/ignix
+slowness  := IGNIX_TEST_SLOWNESS=6
 else
 flavour   := release
 BASELINK  := -static-libgcc -static-libstdc++
@@ -43,7 +44,7 @@ build/$(flavour)/%.o: %.cc Makefile
 	$(CXX) $(BASEFLAGS) $(CPPFLAGS) $(CXXFLAGS) -c -o $@ $<
 
 check: $(server) $(tester)
-	IGNIX=./$(server) $(tester) $(TESTFLAGS)
+	IGNIX=./$(server) $(slowness) $(tester) $(TESTFLAGS)
 
 bench: $(server) $(benches)
 

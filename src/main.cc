@@ -41,6 +41,12 @@ struct Process {
   exit(1);
 }
 
+// Once there are listeners: the Unix socket must not be left behind.
+[[noreturn]] void die(Process& process, const std::string& error) {
+  process.listeners.close_all();
+  die(error);
+}
+
 void print_and_exit_if_asked(int argc, char** argv) {
   if (argc < 2) return;
   const std::string first = argv[1];
@@ -132,16 +138,16 @@ void on_log_progress(void* process) {
 
 void open_log(Process& process) {
   Server& server = process.server;
-  if (!server.ring.open(server.loop_count)) die("out of memory for the log");
+  if (!server.ring.open(server.loop_count)) die(process, "out of memory for the log");
   std::string error;
   uint64_t size_bytes = 0;
   if (!server.aof.open(server.config.appendfilename, error) ||
       !load_aof(server, size_bytes, error)) {
-    die(error);
+    die(process, error);
   }
   if (!server.aof.start(&server.ring, size_bytes, FsyncPolicy(server.config.appendfsync.load()),
                         on_log_progress, &process)) {
-    die("cannot start the threads of the log");
+    die(process, "cannot start the threads of the log");
   }
 }
 
@@ -188,11 +194,17 @@ void sample_rates(Server& server, uint64_t before[3], int64_t& before_ms) {
   before_ms = now_ms;
 }
 
+void wake_loops(Process& process) {
+  for (int i = 0; i < process.server.loop_count; i++) process.loops[i]->wake();
+}
+
 // Returns when the server is to stop.
-void wait_for_stop(Server& server) {
+void wait_for_stop(Process& process) {
+  Server& server = process.server;
   const sigset_t signals = handled_signals();
   uint64_t before[3] = {};
   int64_t before_ms = monotonic_ms();
+  int64_t timeout_before = server.config.timeout;
   for (;;) {
     const timespec second = {1, 0};
     const int signal = sigtimedwait(&signals, nullptr, &second);
@@ -201,13 +213,16 @@ void wait_for_stop(Server& server) {
       return;
     }
     sample_rates(server, before, before_ms);
+    // A loop without anything to do sleeps for ever, unless clients may time out.
+    if (server.config.timeout != timeout_before) wake_loops(process);
+    timeout_before = server.config.timeout;
   }
 }
 
 int stop(Process& process) {
   Server& server = process.server;
   server.stopping.store(true, std::memory_order_release);
-  for (int i = 0; i < server.loop_count; i++) process.loops[i]->wake();
+  wake_loops(process);
   for (int i = 0; i < server.loop_count; i++) process.loops[i]->join();
   process.listeners.close_all();
   const bool written = server.aof.stop();
@@ -242,23 +257,27 @@ int main(int argc, char** argv) {
 
   // The listeners come first: a second server on the same port must touch no file.
   std::string error;
-  if (!process.listeners.open(server.config, server.loop_count, error)) die(error);
+  if (!process.listeners.open(server.config, server.loop_count, error)) {
+    die(process, error);
+  }
   if (!server.keyspace.open(int(server.config.databases), server.loop_count)) {
-    die("cannot reserve address space for the keyspace: see ulimit -v");
+    die(process, "cannot reserve address space for the keyspace: see ulimit -v");
   }
   server.loops = std::make_unique<LoopStatus[]>(size_t(server.loop_count));
   process.loops = new std::unique_ptr<Loop>[size_t(server.loop_count)];
   if (server.config.appendonly) open_log(process);
   for (int i = 0; i < server.loop_count; i++) {
     process.loops[i] = std::make_unique<Loop>(server, process.loops, i);
-    if (!process.loops[i]->open(process.listeners.of_loop(i), error)) die(error);
+    if (!process.loops[i]->open(process.listeners.of_loop(i), error)) {
+      die(process, error);
+    }
   }
   for (int i = 0; i < server.loop_count; i++) {
-    if (!process.loops[i]->start()) die("cannot start a thread");
+    if (!process.loops[i]->start()) die(process, "cannot start a thread");
   }
   write_pid_file(server.config.pidfile);
   log_notice("Ready to accept connections on %s (%s)", process.listeners.description().c_str(),
              process.loops[0]->io_name());
-  wait_for_stop(server);
+  wait_for_stop(process);
   return stop(process);
 }

@@ -44,10 +44,10 @@ class Mailbox {
     [[maybe_unused]] ssize_t written = write(event_fd_, &one, sizeof one);
   }
 
-  // The owner only: empties the box into `letters` (which is cleared first).
+  // The owner only: empties the box into `letters` (which is cleared first). A wake that comes
+  // before this returns may be consumed by it: do what one asks for only afterwards.
   void take(std::vector<Letter>& letters) {
     letters.clear();
-    if (!woken_.load(std::memory_order_acquire)) return;
     uint64_t count;
     [[maybe_unused]] ssize_t got = read(event_fd_, &count, sizeof count);
     // Before the box is emptied, so that a letter posted from now on wakes again.

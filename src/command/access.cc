@@ -11,6 +11,7 @@ Entry* find_live(Call& call, const Key& key) {
   Entry* entry = call.keyspace().find(call.db(), key);
   if (!entry || !entry->expired(call.env.now_ms)) return entry;
   call.keyspace().erase(call.db(), key);
+  call.keyspace().stripe_of(key.hash).expired++;
   const std::string_view change[] = {"DEL", key.text};
   call.log_change(change, 2);
   return nullptr;

@@ -30,21 +30,17 @@ void set_protocol(Call& call, int protocol) {
   call.reply.set_protocol(protocol);
 }
 
-struct HelloOptions {
-  int64_t protocol = 0;  // 0: as it is
-  bool has_name = false;
-  std::string_view name;
-};
-
-// False, and the error is replied, if one of them is wrong.
-bool parse_hello(Call& call, HelloOptions& options) {
+// HELLO's words. `protocol` is 0 if none is asked for. False, and the error is replied, if one is
+// wrong; as in Redis, a name in front of a wrong word has been set.
+bool take_hello_options(Call& call, int64_t& protocol) {
   const std::string_view* words = call.words;
+  protocol = 0;
   if (call.word_count > 1) {
-    if (!parse_integer(words[1], options.protocol)) {
+    if (!parse_integer(words[1], protocol)) {
       call.reply.error("ERR Protocol version is not an integer or out of range");
       return false;
     }
-    if (options.protocol < 2 || options.protocol > 3) {
+    if (protocol < 2 || protocol > 3) {
       call.reply.error("NOPROTO unsupported protocol version");
       return false;
     }
@@ -59,9 +55,7 @@ bool parse_hello(Call& call, HelloOptions& options) {
       }
       i += 2;
     } else if (left >= 1 && equal_ignoring_case(words[i], "setname")) {
-      options.has_name = true;
-      options.name = words[++i];
-      if (!printable_name(options.name)) return set_client_name(call, options.name);
+      if (!set_client_name(call, words[++i])) return false;
     } else {
       call.reply.errorf("ERR Syntax error in HELLO option '%.*s'", int(words[i].size()),
                         words[i].data());
@@ -85,7 +79,8 @@ void run_select(Call& call) {
   int64_t db;
   if (!integer_argument(call, call.words[1], db)) return;
   if (db < INT32_MIN || db > INT32_MAX) {
-    return call.reply.error("ERR value is out of range");
+    return call.reply.error(
+        "ERR value is out of range, value must between -2147483648 and 2147483647");
   }
   if (db < 0 || db >= call.keyspace().databases()) {
     return call.reply.error("ERR DB index is out of range");
@@ -110,10 +105,9 @@ void run_reset(Call& call) {
 }
 
 void run_hello(Call& call) {
-  HelloOptions options;
-  if (!parse_hello(call, options)) return;
-  if (options.has_name) set_client_name(call, options.name);
-  if (options.protocol) set_protocol(call, int(options.protocol));
+  int64_t protocol;
+  if (!take_hello_options(call, protocol)) return;
+  if (protocol) set_protocol(call, int(protocol));
   Reply& reply = call.reply;
   reply.map(7);
   reply.bulk("server");

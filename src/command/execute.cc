@@ -4,6 +4,7 @@
 #include <cstring>
 #include <string>
 
+#include "base/number.h"
 #include "command/access.h"
 #include "command/handlers.h"
 
@@ -20,8 +21,9 @@ void reply_unknown_command(Call& call) {
   text += "', with args beginning with: ";
   std::string args;
   for (size_t i = 1; i < call.word_count && args.size() < kShown; i++) {
+    const size_t room = kShown - args.size();
     args += '\'';
-    args += up_to_nul(call.words[i].substr(0, kShown - args.size()));
+    args += up_to_nul(call.words[i].substr(0, room));
     args += "' ";
   }
   text += args;
@@ -44,6 +46,12 @@ bool hears_reply(Session& session, Session::Replies before) {
     after = Replies::kOn;
   }
   return heard;
+}
+
+// The first words of an HTTP request. A browser can be made to send one here, with commands in its
+// body (cross-protocol scripting); Redis hangs up without a word.
+bool is_http(std::string_view word) {
+  return equal_ignoring_case(word, "post") || equal_ignoring_case(word, "host:");
 }
 
 }  // namespace
@@ -107,7 +115,9 @@ void Batch::execute(const Request& request) {
                request.word_count,
                hashes_.data() + request.first_hash};
   commands_run_++;
-  if (!request.command) {
+  if (!request.command && is_http(call.words[0])) {
+    session.close_after_reply = true;
+  } else if (!request.command) {
     reply_unknown_command(call);
   } else if (!command.arity_fits(request.word_count)) {
     reply_wrong_arity(call);

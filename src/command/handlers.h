@@ -12,6 +12,9 @@ void run_set(Call&);
 void run_mget(Call&);
 void run_mset(Call&);
 void run_incr(Call&);
+void run_incrby(Call&);
+void run_decr(Call&);
+void run_decrby(Call&);
 
 // keys.cc
 void run_del(Call&);

@@ -160,7 +160,10 @@ void run_mset(Call& call) {
   call.reply.ok();
 }
 
-void run_incr(Call& call) {
+namespace {
+
+// INCR and its kin. The text stays an integer: the log holds the command, whose effect is exact.
+void add_integer(Call& call, int64_t addend) {
   const Key key = call.key(0);
   Entry* entry = find_live(call, key);
   if (!check_type(call, entry, Type::kString)) return;
@@ -169,7 +172,7 @@ void run_incr(Call& call) {
     call.reply.error("ERR value is not an integer or out of range");
     return;
   }
-  if (__builtin_add_overflow(value, 1, &value)) {
+  if (__builtin_add_overflow(value, addend, &value)) {
     call.reply.error("ERR increment or decrement would overflow");
     return;
   }
@@ -180,6 +183,23 @@ void run_incr(Call& call) {
   }
   call.log_change();
   call.reply.integer(value);
+}
+
+}  // namespace
+
+void run_incr(Call& call) { add_integer(call, 1); }
+void run_decr(Call& call) { add_integer(call, -1); }
+
+void run_incrby(Call& call) {
+  int64_t addend;
+  if (integer_argument(call, call.words[2], addend)) add_integer(call, addend);
+}
+
+void run_decrby(Call& call) {
+  int64_t subtrahend;
+  if (!integer_argument(call, call.words[2], subtrahend)) return;
+  if (subtrahend == INT64_MIN) return call.reply.error("ERR decrement would overflow");
+  add_integer(call, -subtrahend);
 }
 
 }  // namespace ignix

@@ -93,6 +93,8 @@ uint64_t LogRing::append(Writer& writer, int db, const std::string_view* words, 
 // In pieces: as far as there is room, around the end of the ring. What has been copied is
 // announced as complete, so that the AOF thread can make room for the rest.
 void LogRing::copy_in(Writer& writer, uint64_t position, std::string_view bytes) {
+  // The announcement may lie below other records that wait for room as well: no longer.
+  writer.announced.store(position, std::memory_order_release);
   while (!bytes.empty()) {
     const uint64_t used = position - taken();
     if (used >= kLogRingBytes) {

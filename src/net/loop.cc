@@ -21,6 +21,7 @@
 namespace ignix {
 namespace {
 
+constexpr int kIdleCheckMs = 1000;
 constexpr int kStopMs = 1000;  // for replies on their way when the server stops
 
 std::string address_text(const sockaddr_storage& at, const std::string& unix_path) {
@@ -102,16 +103,20 @@ void Loop::turn() {
   turn_.mail = false;
   turn_.accept_error = 0;
   io_->wait(timeout_ms(), turn_);
+  // Before anything that a wake-up may be about: it is consumed here.
+  if (turn_.mail) mailbox_.take(mail_);
   env_.now_ms = wall_ms();
   now_mono_ms_ = monotonic_ms();
-  if (turn_.mail) take_mail();
-  accept_all();
   continue_stalled();
   parse_all();
   run_batch();
   log_written();
   finish_all();
+  close_idle();
   close_all_dead();
+  // Behind the closing, which makes room below maxclients.
+  adopt_all();
+  accept_all();
   tell_status();
 }
 
@@ -119,12 +124,13 @@ void Loop::turn() {
 int Loop::timeout_ms() {
   constexpr int kStalledMs = 1;
   if (!stalled_.empty()) return kStalledMs;
-  return accept_again_ms_ ? kAcceptRetryMs : -1;
+  if (accept_again_ms_) return kAcceptRetryMs;
+  return server_.config.timeout.load(std::memory_order_relaxed) ? kIdleCheckMs : -1;
 }
 
-void Loop::take_mail() {
-  mailbox_.take(mail_);
+void Loop::adopt_all() {
   for (int fd : mail_) adopt(fd);
+  mail_.clear();
 }
 
 // Each connection goes to the loop with the fewest, this one where it is one of them.
@@ -194,8 +200,7 @@ void Loop::adopt(int fd) {
   status_.registry.add(*c);
   if (!io_->add(*c)) {
     log_warning("cannot watch a connection: %s", strerror(errno));
-    c->broken = true;
-    join_turn(*c);
+    close_connection(*c);
   }
 }
 
@@ -363,6 +368,19 @@ void Loop::close_connection(Connection& c) {
   close(c.fd);
   status_.clients.fetch_sub(1, std::memory_order_relaxed);
   dead_.push_back(&c);
+}
+
+// Once a second, and only where `timeout` asks for it.
+void Loop::close_idle() {
+  const int64_t timeout_ms = server_.config.timeout.load(std::memory_order_relaxed) * 1000;
+  if (timeout_ms == 0 || now_mono_ms_ - idle_check_ms_ < kIdleCheckMs) return;
+  idle_check_ms_ = now_mono_ms_;
+  std::vector<Connection*> idle;
+  status_.registry.for_each([&](Client& c) {
+    const int64_t active_ms = c.active_ms.load(std::memory_order_relaxed);
+    if (now_mono_ms_ - active_ms > timeout_ms) idle.push_back(static_cast<Connection*>(&c));
+  });
+  for (Connection* c : idle) close_connection(*c);
 }
 
 void Loop::close_all_dead() {

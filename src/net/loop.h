@@ -39,14 +39,15 @@ class Loop {
   // The steps of a turn.
   void turn();
   int timeout_ms();
-  void take_mail();
-  void accept_all();
   void continue_stalled();
   void parse_all();
   void run_batch();
   void log_written();
   void finish_all();
+  void close_idle();
   void close_all_dead();
+  void adopt_all();
+  void accept_all();
   void tell_status();
 
   void adopt(int fd);
@@ -83,6 +84,7 @@ class Loop {
   std::vector<Connection*> dead_;     // to be freed at the end of the turn
   uint64_t log_tail_before_ = 0;      // of the turn
   int64_t now_mono_ms_ = 0;           // read once for each turn
+  int64_t idle_check_ms_ = 0;         // when clients were last looked at for `timeout`
   int64_t accept_again_ms_ = 0;       // accepting is paused until then; 0: it is not
   std::atomic<bool> waits_for_log_{false};
 };

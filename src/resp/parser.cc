@@ -157,8 +157,6 @@ ParseStatus Parser::parse(const char* data, size_t length, const Limits& limits,
   const size_t first_word = words.size();
   const ParseStatus status = parse_multibulk(data, length, limits, words);
   if (status != ParseStatus::kCommand || !suspended_) return status;
-  suspended_ = false;
-  if (partial_.empty()) return status;
   // The words of the earlier calls stand before those of this one.
   const size_t fresh = words.size() - first_word;
   words.resize(words.size() + partial_.size());
@@ -168,8 +166,7 @@ ParseStatus Parser::parse(const char* data, size_t length, const Limits& limits,
   for (size_t i = 0; i < partial_.size(); i++) {
     words[first_word + i] = {data + partial_[i].offset, partial_[i].length};
   }
-  partial_.clear();
-  partial_.shrink_to_fit();
+  reset();
   return status;
 }
 

@@ -46,7 +46,7 @@ class Parser {
   // Forgets a command that has not arrived whole: its first byte is the next to be parsed.
   void reset() {
     suspended_ = false;
-    partial_.clear();
+    std::vector<Span>().swap(partial_);
   }
 
   size_t consumed() const { return position_; }

@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <string>
 
 #include "base/number.h"
 
@@ -58,14 +59,17 @@ void Reply::error(std::string_view text) {
 }
 
 void Reply::errorf(const char* format, ...) {
-  char text[512];
-  va_list args;
+  va_list args, again;
   va_start(args, format);
-  const int wanted = vsnprintf(text, sizeof text, format, args);
+  va_copy(again, args);
+  const int wanted = vsnprintf(nullptr, 0, format, args);
+  std::string text(size_t(std::max(wanted, 0)) + 1, '\0');
+  vsnprintf(text.data(), text.size(), format, again);
+  va_end(again);
   va_end(args);
-  const size_t length = std::min(size_t(std::max(wanted, 0)), sizeof text - 1);
-  std::replace_if(text, text + length, [](char c) { return c == '\r' || c == '\n'; }, ' ');
-  error({text, length});
+  text.pop_back();
+  std::replace_if(text.begin(), text.end(), [](char c) { return c == '\r' || c == '\n'; }, ' ');
+  error(text);
 }
 
 void Reply::verbatim(std::string_view text) {

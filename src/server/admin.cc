@@ -74,10 +74,10 @@ void run_config_resetstat(Call& call) {
   base.output = server.total(&LoopStatus::output_bytes);
   base.reads = server.total(&LoopStatus::reads);
   base.writes = server.total(&LoopStatus::writes);
-  uint64_t hits, misses;
-  server.total_hits(hits, misses);
-  base.hits = hits;
-  base.misses = misses;
+  const Server::KeyspaceCounts counts = server.keyspace_counts();
+  base.hits = counts.hits;
+  base.misses = counts.misses;
+  base.expired = counts.expired;
   call.reply.ok();
 }
 

@@ -152,6 +152,12 @@ bool parse_number(const Directive& directive, std::string_view text, int64_t& va
 bool set_directive(Config& config, const Directive& directive, std::string_view value,
                    std::string& error) {
   if (directive.text) {
+    if (directive.text == &Config::appendfilename &&
+        (value.empty() || value.find('/') != std::string_view::npos)) {
+      error = "bad value '" + std::string(value) + "' for 'appendfilename': must be a name, not a "
+              "path; see --dir";
+      return false;
+    }
     config.*directive.text = value;
     return true;
   }
@@ -194,7 +200,6 @@ bool apply(Config& config, const Words& words, std::vector<std::string>& ignored
            std::string& error) {
   const std::string name(words[0]);
   const Directive* directive = find_directive(name);
-  // What the first Ignix called its back end is not a directive yet.
   if (!directive) {
     if (is_ignored(name)) {
       ignored.push_back(name);

@@ -119,8 +119,7 @@ void persistence_section(Text& text, Server& server) {
 
 void stats_section(Text& text, Server& server) {
   const Server::Baseline& base = server.baseline;
-  uint64_t hits, misses;
-  server.total_hits(hits, misses);
+  const Server::KeyspaceCounts counts = server.keyspace_counts();
   text.field("total_connections_received",
              server.total(&LoopStatus::connections) - base.connections);
   text.field("total_commands_processed", server.total(&LoopStatus::commands) - base.commands);
@@ -134,8 +133,9 @@ void stats_section(Text& text, Server& server) {
   text.field("instantaneous_output_kbps", rate);
   text.field("rejected_connections", server.total(&LoopStatus::rejected) - base.rejected);
   text.field("evicted_keys", uint64_t(0));
-  text.field("keyspace_hits", hits - base.hits);
-  text.field("keyspace_misses", misses - base.misses);
+  text.field("expired_keys", counts.expired - base.expired);
+  text.field("keyspace_hits", counts.hits - base.hits);
+  text.field("keyspace_misses", counts.misses - base.misses);
   text.field("total_error_replies", server.total(&LoopStatus::errors) - base.errors);
   text.field("total_reads_processed", server.total(&LoopStatus::reads) - base.reads);
   text.field("total_writes_processed", server.total(&LoopStatus::writes) - base.writes);

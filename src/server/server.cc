@@ -16,14 +16,16 @@ uint64_t Server::total(Counter LoopStatus::*counter) const {
   return sum;
 }
 
-void Server::total_hits(uint64_t& hits, uint64_t& misses) {
-  hits = misses = 0;
+Server::KeyspaceCounts Server::keyspace_counts() {
+  KeyspaceCounts counts;
   for (uint32_t i = 0; i < keyspace.stripe_count(); i++) {
     Stripe& stripe = keyspace.stripe(i);
     SpinGuard guard(stripe.lock);
-    hits += stripe.hits;
-    misses += stripe.misses;
+    counts.hits += stripe.hits;
+    counts.misses += stripe.misses;
+    counts.expired += stripe.expired;
   }
+  return counts;
 }
 
 void Server::request_stop() { pthread_kill(main_thread, SIGTERM); }

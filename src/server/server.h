@@ -63,13 +63,16 @@ struct Server {
   // CONFIG RESETSTAT notes the counters; INFO shows what has come since.
   struct Baseline {
     std::atomic<uint64_t> commands{0}, errors{0}, connections{0}, rejected{0}, input{0}, output{0},
-        reads{0}, writes{0}, hits{0}, misses{0};
+        reads{0}, writes{0}, hits{0}, misses{0}, expired{0};
   } baseline;
 
   int64_t client_count() const;
   // A counter over all loops.
   uint64_t total(Counter LoopStatus::*counter) const;
-  void total_hits(uint64_t& hits, uint64_t& misses);
+  struct KeyspaceCounts {
+    uint64_t hits = 0, misses = 0, expired = 0;
+  };
+  KeyspaceCounts keyspace_counts();
 
   // Any thread: the main thread stops everything, in order.
   void request_stop();

@@ -5,9 +5,17 @@
 #include <cassert>
 #include <new>
 
+#ifdef __SANITIZE_ADDRESS__
+#include <sanitizer/lsan_interface.h>
+#endif
+
 namespace ignix {
 
 Block* make_block(std::string_view bytes) {
+#ifdef __SANITIZE_ADDRESS__
+  // The only pointer to it stands unaligned in an entry, where the leak checker does not look.
+  __lsan::ScopedDisabler disabler;
+#endif
   void* memory = malloc(sizeof(Block) + bytes.size());
   if (!memory) return nullptr;
   Block* block = new (memory) Block{{1}, bytes.size()};

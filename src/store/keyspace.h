@@ -36,6 +36,7 @@ struct alignas(64) Stripe {
   uint64_t hits = 0, misses = 0;
   TableState first;  // of database 0, in the lock's cache line
   std::vector<TableState> others;
+  uint64_t expired = 0;  // entries deleted because their time had come
   Heap heap;
   uint64_t block_bytes = 0;  // of values and keys outside of the heap
 };

@@ -1,0 +1,314 @@
+// Many connections, slow ones, too many, none left; signals; the addresses to listen on.
+#include <arpa/inet.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <memory>
+
+#include "client.h"
+#include "random.h"
+#include "runner.h"
+#include "server.h"
+
+namespace test {
+namespace {
+
+const std::string kPong = "+PONG\r\n";
+
+TEST(connections, tcp_and_unix_socket_together) {
+  Server server({.tcp = true});
+  server.start();
+  Client by_unix(server), by_tcp;
+  CHECK(by_tcp.connect_tcp("127.0.0.1", server.port()));
+  CHECK_EQ(by_unix.command({"SET", "a", "1"}), kOk);
+  CHECK_EQ(by_tcp.command({"GET", "a"}), bulk("1"));
+}
+
+TEST(connections, ipv6) {
+  int port = free_port(true);
+  if (port == 0) SKIP("no IPv6 on this machine");
+  Server server({.arguments = {"--port", std::to_string(port), "--bind", "127.0.0.1", "::1"}});
+  server.start();
+  Client four, six;
+  CHECK(six.connect_tcp("::1", port));
+  CHECK(four.connect_tcp("127.0.0.1", port));
+  CHECK_EQ(six.command({"SET", "a", "1"}), kOk);
+  CHECK_EQ(four.command({"GET", "a"}), bulk("1"));
+}
+
+// Where IPv6 is missing, an optional address must not keep the server from starting.
+TEST(connections, optional_bind_address) {
+  Server server({.arguments = {"--port", std::to_string(free_port()), "--bind", "127.0.0.1",
+                               "-2001:db8::1"}});
+  server.start();
+  Client client(server);
+  CHECK_EQ(client.command({"PING"}), kPong);
+}
+
+TEST(connections, many) {
+  Server server({.tcp = true, .unix_socket = false});
+  server.start();
+  std::vector<Client> clients(1000);
+  for (Client& client : clients) client.connect(server);
+  for (Client& client : clients) CHECK(client.send_command({"INCR", "n"}));
+  for (Client& client : clients) CHECK_EQ(client.read_reply()[0], ':');
+  CHECK_EQ(clients[0].command({"GET", "n"}), bulk("1000"));
+}
+
+TEST(connections, come_and_go) {
+  Server server({.tcp = true, .unix_socket = false});
+  server.start();
+  Client first(server);
+  CHECK_EQ(first.command({"PING"}), kPong);
+  int before = server.open_descriptors();
+  for (int i = 0; i < 500; i++) {
+    Client client(server);
+    CHECK_EQ(client.command({"INCR", "n"}), integer(i + 1));
+    if (i % 5 == 0) client.send("*3\r\n$3\r\nSET");       // leaves amid a request
+    if (i % 7 == 0) client.send("*1\r\n$4\r\nPING\r\n");  // leaves without reading
+    if (i % 11 == 0) {
+      linger reset = {1, 0};
+      setsockopt(client.fd(), SOL_SOCKET, SO_LINGER, &reset, sizeof reset);
+    }
+  }
+  // Descriptors are closed when the loops come to it; each look at them costs the server nothing.
+  for (int i = 0; i < 100'000 && server.open_descriptors() > before; i++)
+    CHECK_EQ(first.command({"PING"}), kPong);
+  CHECK_EQ(server.open_descriptors(), before);
+}
+
+TEST(connections, maxclients) {
+  Server server({.arguments = {"--maxclients", "3"}});
+  server.start();
+  Client a(server), b(server), c(server);
+  for (Client* client : {&a, &b, &c}) CHECK_EQ(client->command({"PING"}), kPong);
+  Client d(server);
+  CHECK_EQ(d.read_until_close(), "-ERR max number of clients reached\r\n");
+  CHECK_EQ(a.command({"PING"}), kPong);
+  b.close();
+  // The place is free as soon as the server has seen the end of the other.
+  std::string reply;
+  for (int i = 0; i < 10'000 && reply != kPong; i++) {
+    Client e(server);
+    reply = e.command({"PING"});
+  }
+  CHECK_EQ(reply, kPong);
+}
+
+// Writes GETs until the server takes no more, or all are sent; never reads.
+bool send_as_long_as_taken(Client& client, const std::string& bytes) {
+  size_t at = 0;
+  while (at < bytes.size()) {
+    pollfd fd = {client.fd(), POLLOUT, 0};
+    if (poll(&fd, 1, 500 * slowness()) == 0) return false;
+    ssize_t n =
+        send(client.fd(), bytes.data() + at, bytes.size() - at, MSG_NOSIGNAL | MSG_DONTWAIT);
+    if (n <= 0) return false;
+    at += size_t(n);
+  }
+  return true;
+}
+
+// Sanitizers keep freed memory for a while and shadow the rest.
+long growth_limit_kb(long megabytes) { return (megabytes + (slowness() - 1) * 100) * 1024; }
+
+// What a client does not read must not pile up in the server, and must not delay others.
+void one_that_never_reads(size_t value_bytes, int requests) {
+  Server server({.tcp = true, .unix_socket = false});
+  server.start();
+  Client other(server);
+  std::string value(value_bytes, 'v');
+  CHECK_EQ(other.command({"SET", "k", value}), kOk);
+  for (int i = 0; i < 20; i++) CHECK(other.command({"GET", "k"}) == bulk(value));
+  long before_kb = server.memory_kb();
+
+  std::string sent;
+  for (int i = 0; i < requests; i++) append_encoded({"GET", "k"}, &sent);
+  Client silent(server);
+  bool all_taken = send_as_long_as_taken(silent, sent);
+  for (int i = 0; i < 100; i++) CHECK_EQ(other.command({"PING"}), kPong);
+  long grown_kb = server.memory_kb() - before_kb;
+  if (grown_kb > growth_limit_kb(128))
+    FAIL("the server has grown by " + std::to_string(grown_kb) +
+         " kB; all requests taken: " + (all_taken ? "yes" : "no"));
+  CHECK(server.running());
+  // It may have been closed. If not, all that was sent whole is answered once it reads.
+  if (all_taken) {
+    std::string expected = bulk(value);
+    for (int i = 0; i < requests; i++) {
+      std::string reply = silent.read_reply();
+      if (reply == Client::kClosed) return;
+      CHECK(reply == expected);
+    }
+  }
+}
+
+TEST(connections, never_reads_big_values) { one_that_never_reads(100'000, 3000); }
+
+TEST(connections, never_reads_small_values) { one_that_never_reads(100, 1'500'000); }
+
+TEST(connections, never_reads_huge_value) { one_that_never_reads(4'000'000, 200); }
+
+// There is a limit over all clients too: together they would get twice as much.
+TEST(connections, many_that_never_read) {
+  Server server({.tcp = true, .unix_socket = false});
+  server.start();
+  Client other(server);
+  CHECK_EQ(other.command({"SET", "k", std::string(1000, 'v')}), kOk);
+  std::string sent;
+  for (int i = 0; i < 100'000; i++) append_encoded({"GET", "k"}, &sent);
+  long before_kb = server.memory_kb();
+  std::vector<Client> silent(12);
+  for (Client& client : silent) {
+    client.connect(server);
+    send_as_long_as_taken(client, sent);
+  }
+  for (int i = 0; i < 100; i++) CHECK_EQ(other.command({"PING"}), kPong);
+  long grown_kb = server.memory_kb() - before_kb;
+  if (grown_kb > growth_limit_kb(700))
+    FAIL("the server has grown by " + std::to_string(grown_kb) + " kB");
+  // Whoever reads again is served again.
+  for (int i = 0; i < 1000; i++) {
+    std::string reply = silent[5].read_reply();
+    if (reply == Client::kClosed) return;
+    CHECK_EQ(reply, bulk(std::string(1000, 'v')));
+  }
+}
+
+// Stalls with as many answers as fit, then reads; nothing is lost and the order stays.
+TEST(connections, reads_late) {
+  Server server;
+  server.start();
+  Client client(server);
+  constexpr int kCount = 20'000;
+  std::string sent;
+  for (int i = 0; i < kCount; i++) append_encoded({"INCR", "n"}, &sent);
+  for (int i = 0; i < 20; i++) append_encoded({"ECHO", std::string(100'000, 'e')}, &sent);
+  CHECK(client.send(sent));
+  for (int i = 0; i < kCount; i++) CHECK_EQ(client.read_reply(), integer(i + 1));
+  for (int i = 0; i < 20; i++) CHECK(client.read_reply() == bulk(std::string(100'000, 'e')));
+}
+
+// With no descriptor left the server neither spins nor forgets those who wait.
+TEST(connections, out_of_descriptors) {
+  Server server({.arguments = {"--threads", "2", "--maxclients", "10000"},
+                 .tcp = true,
+                 .unix_socket = false,
+                 .descriptors = 80});
+  if (!server.try_start()) {
+    // To refuse so small a limit with a clear line is an answer too.
+    CHECK(server.wait_exit() != 0);
+    CHECK(!server.log().empty());
+    SKIP("ignix does not start with 80 descriptors: " + server.log());
+  }
+  Client first(server);
+  CHECK_EQ(first.command({"PING"}), kPong);
+  std::vector<Client> crowd(150);
+  for (Client& client : crowd) {
+    client.connect(server);
+    client.send_command({"PING"});
+  }
+  CHECK_EQ(first.command({"PING"}), kPong);
+  double cpu_before = server.cpu_seconds();
+  pollfd nothing = {-1, 0, 0};
+  poll(&nothing, 1, 1000);  // the time over which its use of the CPU is measured
+  double used = server.cpu_seconds() - cpu_before;
+  if (used > 0.5)
+    FAIL("the server used " + std::to_string(used) + " s of CPU in a second of waiting");
+  CHECK_EQ(first.command({"PING"}), kPong);
+  for (Client& client : crowd) client.close();
+  // The loops learn of the closing one by one, so the first few may still be too many.
+  std::string answer;
+  for (int i = 0; i < 10'000 && answer != kPong; i++) {
+    Client late(server);
+    answer = late.command({"PING"});
+  }
+  CHECK_EQ(answer, kPong);
+}
+
+TEST(connections, idle_server_uses_no_cpu) {
+  Server server({.appendonly = true});
+  server.start();
+  Client client(server);
+  CHECK_EQ(client.command({"SET", "a", "1"}), kOk);
+  double cpu_before = server.cpu_seconds();
+  pollfd nothing = {-1, 0, 0};
+  poll(&nothing, 1, 1000);  // the time over which its use of the CPU is measured
+  CHECK(server.cpu_seconds() - cpu_before < 0.1 * slowness());
+}
+
+TEST(connections, signals_that_must_not_matter) {
+  Server server({.arguments = {"--threads", "2"}});
+  server.start();
+  std::vector<Client> clients(8);
+  for (Client& client : clients) client.connect(server);
+  for (int signal_number : {SIGWINCH, SIGCONT, SIGHUP, SIGPIPE, SIGURG, SIGCHLD}) {
+    for (int i = 0; i < 3; i++) {
+      server.send_signal(signal_number);
+      for (Client& client : clients) CHECK_EQ(client.command({"PING"}), kPong);
+    }
+  }
+  server.send_signal(SIGSTOP);
+  siginfo_t info;
+  CHECK_EQ(waitid(P_PID, id_t(server.pid()), &info, WSTOPPED), 0);
+  for (Client& client : clients) CHECK(client.send_command({"INCR", "n"}));
+  server.send_signal(SIGCONT);
+  for (Client& client : clients) CHECK_EQ(client.read_reply()[0], ':');
+  CHECK_EQ(clients[0].command({"GET", "n"}), bulk("8"));
+}
+
+TEST(connections, idle_timeout) {
+  Server server({.arguments = {"--timeout", "1"}});
+  server.start();
+  Client client(server);
+  CHECK_EQ(client.command({"PING"}), kPong);
+  CHECK_EQ(client.read_until_close(), "");
+  client.connect(server);
+  CHECK_EQ(client.command({"PING"}), kPong);
+}
+
+// Writers on every connection and loop, one counter: no increment may be lost.
+TEST(connections, atomic_over_threads) {
+  Server server({.arguments = {"--threads", "4"}, .tcp = true, .unix_socket = false});
+  server.start();
+  constexpr int kClients = 16, kRounds = 2000;
+  std::vector<Client> clients(kClients);
+  std::string sent;
+  for (int i = 0; i < kRounds; i++) {
+    append_encoded({"INCR", "n"}, &sent);
+    append_encoded({"MSET", "a", std::to_string(i), "b", std::to_string(i)}, &sent);
+    append_encoded({"MGET", "a", "b"}, &sent);
+  }
+  for (Client& client : clients) client.connect(server);
+  for (Client& client : clients) CHECK(client.send(sent));
+  for (Client& client : clients) {
+    for (int i = 0; i < kRounds; i++) {
+      CHECK_EQ(client.read_reply()[0], ':');
+      CHECK_EQ(client.read_reply(), kOk);
+      std::string pair = client.read_reply();
+      size_t half = (pair.size() - 4) / 2;
+      CHECK_EQ(pair.substr(4, half), pair.substr(4 + half));  // MSET is seen whole or not at all
+    }
+  }
+  CHECK_EQ(clients[0].command({"GET", "n"}), bulk(std::to_string(kClients * kRounds)));
+}
+
+TEST(connections, unix_socket_file_comes_and_goes) {
+  Server server;
+  server.start();
+  CHECK(file_exists(server.unix_path()));
+  CHECK_EQ(server.stop(), 0);
+  CHECK(!file_exists(server.unix_path()));
+  server.start();
+  server.kill9();
+  server.restart();  // over the file that the killed one has left
+  Client client(server);
+  CHECK_EQ(client.command({"PING"}), kPong);
+}
+
+}  // namespace
+}  // namespace test
