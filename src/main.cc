@@ -83,10 +83,17 @@ void configure(int argc, char** argv, Config& config) {
     config.loglevel = int64_t(level);
   }
   if (!load_config(argc, argv, config, ignored, error)) die(error);
+  if (char* path = realpath(config.config_file.c_str(), nullptr)) {
+    config.config_file = path;
+    free(path);
+  }
   set_log_level(LogLevel(config.loglevel.load()));
   if (chdir(config.dir.c_str()) != 0) {
     die("cannot change to the directory '" + config.dir + "': " + strerror(errno));
   }
+  char* directory = getcwd(nullptr, 0);
+  if (directory) config.dir = directory;
+  free(directory);
   if (!set_log_file(config.logfile.c_str())) {
     die("cannot open the log file '" + config.logfile + "': " + strerror(errno));
   }
@@ -151,15 +158,35 @@ void open_log(Process& process) {
   }
 }
 
-void detach_from_terminal() {
+// Goes on in a child. The parent waits for it to be ready, and exits with 0 then, or with 1 if the
+// child ends before: its error has been seen on the terminal. Returns where to say "ready".
+int detach() {
+  int ends[2];
+  if (pipe2(ends, O_CLOEXEC) != 0) die(std::string("cannot make a pipe: ") + strerror(errno));
   const pid_t child = fork();
   if (child < 0) die(std::string("cannot fork: ") + strerror(errno));
-  if (child > 0) _exit(0);
+  if (child > 0) {
+    close(ends[1]);
+    char ready;
+    _exit(read(ends[0], &ready, 1) == 1 ? 0 : 1);
+  }
+  close(ends[0]);
   setsid();
-  const int null = open("/dev/null", O_RDWR);
-  if (null < 0) return;
-  for (int fd = 0; fd <= 2; fd++) dup2(null, fd);
+  return ends[1];
+}
+
+void leave_terminal(int ready_fd) {
+  const int null = open("/dev/null", O_RDWR | O_CLOEXEC);
+  for (int fd = 0; null >= 0 && fd <= 2; fd++) dup2(null, fd);
   if (null > 2) close(null);
+  [[maybe_unused]] ssize_t written = write(ready_fd, "", 1);
+  close(ready_fd);
+}
+
+std::string own_path(const char* fallback) {
+  char path[4096];
+  const ssize_t length = readlink("/proc/self/exe", path, sizeof path);
+  return length > 0 ? std::string(path, size_t(length)) : fallback;
 }
 
 void write_pid_file(const std::string& path) {
@@ -239,7 +266,7 @@ int main(int argc, char** argv) {
   Process& process = *new Process;
   Server& server = process.server;
   configure(argc, argv, server.config);
-  if (server.config.daemonize) detach_from_terminal();
+  const int ready_fd = server.config.daemonize ? detach() : -1;
 
   // Signals are taken by the main thread only, when it waits for them.
   const sigset_t signals = handled_signals();
@@ -249,7 +276,7 @@ int main(int argc, char** argv) {
   server.main_thread = pthread_self();
   server.started_ms = monotonic_ms();
   server.run_id = random_run_id();
-  server.executable = argv[0];
+  server.executable = own_path(argv[0]);
   server.loop_count = int(server.config.threads);
   log_notice("Ignix %s starts, process %d, %d threads", kVersion, int(getpid()),
              server.loop_count);
@@ -278,6 +305,7 @@ int main(int argc, char** argv) {
   write_pid_file(server.config.pidfile);
   log_notice("Ready to accept connections on %s (%s)", process.listeners.description().c_str(),
              process.loops[0]->io_name());
+  if (ready_fd >= 0) leave_terminal(ready_fd);
   wait_for_stop(process);
   return stop(process);
 }

@@ -317,5 +317,15 @@ TEST(operation, threads_of_every_number_start) {
   }
 }
 
+// The parent of a server in the background knows whether it came up.
+TEST(operation, daemonize) {
+  Server failing({.arguments = {"--daemonize", "yes", "--bind", "192.0.2.1"},
+                  .tcp = true,
+                  .unix_socket = false});
+  CHECK(!failing.try_start());
+  CHECK_EQ(failing.wait_exit(), 1);
+  CHECK(failing.error_output().find("192.0.2.1") != std::string::npos);
+}
+
 }  // namespace
 }  // namespace test

@@ -107,6 +107,29 @@ TEST(persistence, kill_with_fsync_no) { survive("no", SIGKILL); }
 TEST(persistence, sigterm) { survive("everysec", SIGTERM); }
 TEST(persistence, sigint) { survive("no", SIGINT); }
 
+// The log is read with the clock of another day: what lived when a record was written must live
+// again when it is read, and what has expired since must be gone for good.
+TEST(persistence, changes_of_keys_that_have_expired_since) {
+  Server server(durable({}));
+  server.start();
+  {
+    Client client(server);
+    CHECK_EQ(client.command({"SET", "a", "1", "PX", "100"}), kOk);
+    CHECK_EQ(client.command({"RENAME", "a", "b"}), kOk);
+    CHECK_EQ(client.command({"SET", "k", "5", "PX", "100"}), kOk);
+    CHECK_EQ(client.command({"INCR", "k"}), integer(6));
+    CHECK_EQ(client.command({"SET", "again", "5", "PX", "100"}), kOk);
+    while (client.command({"EXISTS", "again"}) != integer(0)) continue;
+    CHECK_EQ(client.command({"INCR", "again"}), integer(1));
+  }
+  server.kill9();
+  server.restart();
+  Client client(server);
+  while (client.command({"EXISTS", "b", "k"}) != integer(0)) continue;
+  CHECK_EQ(client.command({"MGET", "a", "b", "k", "again"}), array({kNil, kNil, kNil, bulk("1")}));
+  CHECK_EQ(client.command({"DBSIZE"}), integer(1));
+}
+
 TEST(persistence, flushall_is_kept) {
   Server server(durable());
   server.start();

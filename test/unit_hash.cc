@@ -39,8 +39,8 @@ uint64_t sip_hash(int c, int d, const HashSecret& key, const std::string& text) 
   std::string message = text;
   while (message.size() % 8 != 7) message += '\0';
   message += char(text.size());
-  Sip sip = {{key.a ^ 0x736f6d6570736575u, key.b ^ 0x646f72616e646f6du,
-              key.a ^ 0x6c7967656e657261u, key.b ^ 0x7465646279746573u}};
+  Sip sip = {{key.a ^ 0x736f6d6570736575u, key.b ^ 0x646f72616e646f6du, key.a ^ 0x6c7967656e657261u,
+              key.b ^ 0x7465646279746573u}};
   for (size_t at = 0; at < message.size(); at += 8) {
     uint64_t word = 0;
     for (size_t i = 8; i-- > 0;) word = word << 8 | uint8_t(message[at + i]);

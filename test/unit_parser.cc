@@ -78,7 +78,7 @@ TEST(parser, swar_on_every_number_and_what_follows) {
     }
   }
   for (int number = 0; number < 10'000; number++) {
-    char text[16] = {};
+    char text[24] = {};
     snprintf(text, sizeof text, "%d\r\n$3\r\n", number);
     check_digits(text);
   }
@@ -102,7 +102,8 @@ TEST(parser, swar_on_random_bytes) {
   Random random(seed());
   for (int i = 0; i < 500'000; i++) {
     char bytes[8];
-    for (char& c : bytes) c = random.one_in(3) ? char(random.next()) : "0123456789\r\n-:/\x8d\x0c"[random.below(17)];
+    for (char& c : bytes)
+      c = random.one_in(3) ? char(random.next()) : "0123456789\r\n-:/\x8d\x0c"[random.below(17)];
     check_digits(bytes);
   }
 }
@@ -163,8 +164,8 @@ size_t random_length(Random& random) {
 }
 
 void add_random_command(Random& random, Stream& stream) {
-  static constexpr std::string_view kEmpty[] = {"*0\r\n", "*-1\r\n", "\r\n", "\n",
-                                                "   \r\n", "*-20\r\n"};
+  static constexpr std::string_view kEmpty[] = {"*0\r\n", "*-1\r\n", "\r\n",
+                                                "\n",     "   \r\n", "*-20\r\n"};
   Command command;
   switch (random.below(8)) {
     case 0:
@@ -404,9 +405,9 @@ TEST(parser, errors_are_those_of_redis) {
 
 TEST(parser, just_within_the_limits) {
   const std::string digits(ignix::kInlineBytesMax - 1, '1');
-  for (const std::string& text :
-       {"*" + digits, "*1\r\n$" + digits, "P" + digits, std::string("*2147483647\r\n$536870912\r\n"),
-        std::string("*1"), std::string("*1\r"), std::string("*1\r\n:4\r")}) {
+  for (const std::string& text : {"*" + digits, "*1\r\n$" + digits, "P" + digits,
+                                  std::string("*2147483647\r\n$536870912\r\n"), std::string("*1"),
+                                  std::string("*1\r"), std::string("*1\r\n:4\r")}) {
     Parser parser;
     Words words;
     CHECK_EQ(parser.parse(text.data(), text.size(), kLimits, words), ParseStatus::kIncomplete);
@@ -456,8 +457,8 @@ TEST(parser, inline_words) {
     const Command got(words.begin() + 1, words.end());
     check_same({got}, {c.words});
   }
-  for (std::string_view line : {"\"", "'", "a \"b", "a 'b", "\"a\"b", "'a'b", "\"a\"\"b\"", "\"a\\\"",
-                                "'a\\'", "\"\\", "x \"\\x4"}) {
+  for (std::string_view line : {"\"", "'", "a \"b", "a 'b", "\"a\"b", "'a'b", "\"a\"\"b\"",
+                                "\"a\\\"", "'a\\'", "\"\\", "x \"\\x4"}) {
     Words words;
     words.push_back("before");
     if (ignix::split_inline(line, words)) FAIL(quote(line));
@@ -468,9 +469,9 @@ TEST(parser, inline_words) {
 // No bytes make it read outside of them (under a sanitizer), loop, or take more than there is.
 TEST(parser, random_bytes) {
   Random random(seed());
-  static constexpr std::string_view kParts[] = {"*",  "$",    "\r\n", "\r",  "\n",  "1",
-                                                "0",  "-1",   "3",    "\"",  "'",   "\\x4",
-                                                " ",  "PING", "2147", "\\",  {"x\0", 2}, ":"};
+  static constexpr std::string_view kParts[] = {"*", "$",    "\r\n", "\r", "\n",       "1",
+                                                "0", "-1",   "3",    "\"", "'",        "\\x4",
+                                                " ", "PING", "2147", "\\", {"x\0", 2}, ":"};
   for (int i = 0; i < 30'000; i++) {
     std::string text;
     for (uint64_t n = random.below(30); n-- > 0;) {

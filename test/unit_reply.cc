@@ -23,10 +23,10 @@ std::string written(int protocol, Write write) {
   return std::string(out.data(), out.size());
 }
 
-#define WRITES(call, resp2, resp3)                                              \
-  do {                                                                          \
-    CHECK_EQ(written(2, [](Reply& r) { r.call; }), std::string_view(resp2));    \
-    CHECK_EQ(written(3, [](Reply& r) { r.call; }), std::string_view(resp3));    \
+#define WRITES(call, resp2, resp3)                                           \
+  do {                                                                       \
+    CHECK_EQ(written(2, [](Reply& r) { r.call; }), std::string_view(resp2)); \
+    CHECK_EQ(written(3, [](Reply& r) { r.call; }), std::string_view(resp3)); \
   } while (0)
 #define WRITES_BOTH(call, text) WRITES(call, text, text)
 

@@ -172,8 +172,8 @@ TEST(ring, records_longer_than_the_ring) {
   std::string want;
   const int64_t around = int64_t(kLogRingBytes);
   for (int64_t length : {around - 64, around, around + 1, int64_t(1), 2 * around + 77}) {
-    const std::vector<std::string> words = {
-        "SET", "k", std::string(size_t(length), char('a' + length % 26))};
+    const std::vector<std::string> words = {"SET", "k",
+                                            std::string(size_t(length), char('a' + length % 26))};
     const int db = random.one_in(2) ? 5 : 0;
     want += record_of(db, words);
     CHECK_EQ(append(ring, 0, db, words), want.size());
@@ -248,8 +248,7 @@ TEST(ring, four_writers_keep_their_order) {
     const int writer = left[number_at] - '0';
     CHECK(writer >= 0 && writer < kWriters);
     const uint64_t number = next[writer]++;
-    const std::string want =
-        record_of(Appender::db_of(number), Appender::words_of(writer, number));
+    const std::string want = record_of(Appender::db_of(number), Appender::words_of(writer, number));
     CHECK(left.substr(0, want.size()) == want);
     left.remove_prefix(want.size());
   }

@@ -42,12 +42,12 @@ constexpr uint32_t kStripesPerThread = 16;
 constexpr uint32_t kStripesMax = 4096;
 
 // Store.
-constexpr size_t kKeyBytesMax = 512ULL << 20;
 constexpr size_t kEntryBytesMax = 4096;                  // larger values hang off the entry
 
 // Log.
 constexpr size_t kLogRingBytes = 8ULL << 20;
 constexpr size_t kLogSlackBytes = 64 * 1024;             // left free for records a write may add
+constexpr size_t kStalledInputBytes = 256 * 1024;        // received while waiting for the log
 constexpr int kLogRetryMs = 200;                         // after a failed write
 
 }  // namespace ignix

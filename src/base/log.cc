@@ -10,6 +10,8 @@
 #include <algorithm>
 #include <atomic>
 
+#include "base/number.h"
+
 namespace ignix {
 namespace {
 
@@ -23,7 +25,7 @@ std::atomic<int> log_fd{STDERR_FILENO};
 
 bool parse_log_level(std::string_view word, LogLevel& level) {
   for (int i = 0; i <= int(LogLevel::kNothing); i++) {
-    if (word != kNames[i]) continue;
+    if (!equal_ignoring_case(word, kNames[i])) continue;
     level = LogLevel(i);
     return true;
   }

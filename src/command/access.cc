@@ -10,6 +10,10 @@ namespace ignix {
 Entry* find_live(Call& call, const Key& key) {
   Entry* entry = call.keyspace().find(call.db(), key);
   if (!entry || !entry->expired(call.env.now_ms)) return entry;
+  // A command that only reads never waits for the log: without room there, the entry stays for
+  // somebody else to delete.
+  const bool reads = call.command.flags & kReadonly;
+  if (reads && call.env.log && call.env.log->room() < kLogSlackBytes) return nullptr;
   call.keyspace().erase(call.db(), key);
   call.keyspace().stripe_of(key.hash).expired++;
   const std::string_view change[] = {"DEL", key.text};

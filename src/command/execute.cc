@@ -89,13 +89,15 @@ void Batch::prefetch() const {
   for_each_key([&](int db, uint64_t hash) { keyspace.prefetch_entries(db, hash); });
 }
 
-// A command that may write needs room in the log. What it takes there is its words again, and a
-// little for numbers and expired keys; longer records go in piece by piece.
+// A command that may write needs room in the log. What it takes there is its words again, a DEL
+// for each key that has expired, and a little; longer records go in piece by piece. While the log
+// cannot be written at all, the command is let through to be refused.
 bool Batch::admit(const Request& request) const {
   if (!env_.log || !request.command || !(request.command->flags & kWrite)) return true;
+  if (env_.log->failure()) return true;
   size_t bytes = kLogSlackBytes;
   for (uint32_t i = 0; i < request.word_count; i++) {
-    bytes += words_[request.first_word + i].size() + 32;
+    bytes += 2 * (words_[request.first_word + i].size() + 32);
   }
   return env_.log->room() >= std::min(bytes, kLogRingBytes);
 }

@@ -87,7 +87,7 @@ bool Listeners::open(const Config& config, int loops, std::string& error) {
   }
   if (!config.unixsocket.empty() && !open_unix(config, error)) return false;
   if (description_.empty()) {
-    error = "nothing to listen on: --port is 0 and there is no --unixsocket";
+    error = "nothing to listen on: --port is 0 or --bind is empty, and there is no --unixsocket";
     return false;
   }
   return true;

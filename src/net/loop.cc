@@ -272,6 +272,7 @@ void Loop::run_batch() {
     c.parsed = input_offset;
     c.parser.reset();
     stall(c);
+    if (c.input.size() > kStalledInputBytes) io_->pause_reading(c, true);
   });
 }
 
@@ -332,7 +333,7 @@ void Loop::finish(Connection& c) {
   if (!c.output.empty() && !c.broken && (!c.awaits_writable || c.writable)) answer(c);
   c.writable = false;
   c.active_ms.store(now_mono_ms_, std::memory_order_relaxed);
-  if (c.reading_paused && c.output.size() < kOutputBytesPauseScarce) {
+  if (c.reading_paused && !c.blocked_on_log && c.output.size() < kOutputBytesPauseScarce) {
     // What was received before the pause is still to be parsed.
     io_->pause_reading(c, false);
     stall(c);

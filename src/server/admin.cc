@@ -44,10 +44,15 @@ void run_config_set(Call& call) {
   if (call.word_count % 2) return reply_wrong_arity(call);
   Config& config = call.env.server->config;
   for (size_t i = 2; i < call.word_count; i += 2) {
-    if (config_has(call.words[i])) continue;
-    return call.reply.errorf(
-        "ERR Unknown option or number of arguments for CONFIG SET - '%.*s'",
-        int(call.words[i].size()), call.words[i].data());
+    if (!config_has(call.words[i])) {
+      return call.reply.errorf(
+          "ERR Unknown option or number of arguments for CONFIG SET - '%.*s'",
+          int(call.words[i].size()), call.words[i].data());
+    }
+    for (size_t j = 2; j < i; j += 2) {
+      if (!equal_ignoring_case(call.words[i], call.words[j])) continue;
+      return reply_config_error(call, call.words[i], "duplicate parameter");
+    }
   }
   std::vector<std::pair<std::string, std::string>> before;
   for (size_t i = 2; i < call.word_count; i += 2) {
@@ -103,10 +108,10 @@ void run_time(Call& call) {
   call.reply.bulk_integer(now_us % 1000000);
 }
 
-// The log is always written and fsynced before the server ends, so SAVE, NOSAVE, NOW and FORCE
-// change nothing.
+// The log is always written and fsynced before the server ends, so SAVE and NOW change nothing;
+// NOSAVE and FORCE matter where the log cannot be written.
 void run_shutdown(Call& call) {
-  bool save = false, nosave = false, abort = false, other = false;
+  bool save = false, nosave = false, abort = false, force = false, now = false;
   for (size_t i = 1; i < call.word_count; i++) {
     const std::string_view word = call.words[i];
     if (equal_ignoring_case(word, "save")) {
@@ -115,14 +120,19 @@ void run_shutdown(Call& call) {
       nosave = true;
     } else if (equal_ignoring_case(word, "abort")) {
       abort = true;
-    } else if (equal_ignoring_case(word, "now") || equal_ignoring_case(word, "force")) {
-      other = true;
+    } else if (equal_ignoring_case(word, "now")) {
+      now = true;
+    } else if (equal_ignoring_case(word, "force")) {
+      force = true;
     } else {
       return reply_syntax_error(call);
     }
   }
-  if ((save && nosave) || (abort && (save || nosave || other))) return reply_syntax_error(call);
+  if ((save && nosave) || (abort && (save || nosave || force || now))) return reply_syntax_error(call);
   if (abort) return call.reply.error("ERR No shutdown in progress.");
+  if (call.env.server->ring.failure() && !nosave && !force) {
+    return call.reply.error("ERR Errors trying to SHUTDOWN. Check logs.");
+  }
   log_notice("SHUTDOWN was sent by client %llu", (unsigned long long)call.session.id);
   call.session.close_after_reply = true;
   call.env.server->request_stop();

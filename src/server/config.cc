@@ -17,6 +17,10 @@ enum class Kind { kNumber, kBytes, kOctal, kYesNo, kChoice, kText, kWords };
 using Number = std::atomic<int64_t> Config::*;
 using Text = std::string Config::*;
 
+// Parts of Redis that Ignix has not: what clients and benchmarks ask of them, or set them to.
+constexpr std::pair<const char*, const char*> kFixed[] = {
+    {"maxmemory", "0"}, {"maxmemory-policy", "noeviction"}, {"save", ""}};
+
 constexpr const char* kFsyncChoices[] = {"always", "everysec", "no", nullptr};
 constexpr const char* kLevelChoices[] = {"debug", "verbose", "notice", "warning", "nothing",
                                          nullptr};
@@ -144,8 +148,10 @@ bool parse_number(const Directive& directive, std::string_view text, int64_t& va
       reason = "must be a whole number";
       if (!parse_integer(text, value)) return false;
   }
-  reason = "must be between " + std::to_string(directive.least) + " and " +
-           std::to_string(directive.most);
+  reason = directive.kind == Kind::kOctal
+               ? "must be at most 777"
+               : "must be between " + std::to_string(directive.least) + " and " +
+                     std::to_string(directive.most);
   return value >= directive.least && value <= directive.most;
 }
 
@@ -298,9 +304,6 @@ std::vector<std::pair<std::string, std::string>> config_get(const Config& config
       found.emplace_back(directive.name, value_text(config, directive));
     }
   }
-  // What clients and benchmarks ask of every Redis.
-  static constexpr std::pair<const char*, const char*> kFixed[] = {
-      {"save", ""}, {"maxmemory", "0"}, {"maxmemory-policy", "noeviction"}};
   for (const auto& [name, value] : kFixed) {
     if (glob_match(pattern, name, true)) found.emplace_back(name, value);
   }
@@ -310,7 +313,10 @@ std::vector<std::pair<std::string, std::string>> config_get(const Config& config
 bool config_set(Config& config, std::string_view name, std::string_view value,
                 std::string& error) {
   const Directive* directive = find_directive(name);
-  if (!directive->changeable) {
+  if (!directive || !directive->changeable) {
+    for (const auto& [fixed, only] : kFixed) {
+      if (equal_ignoring_case(name, fixed) && value == only) return true;
+    }
     error = "can't set immutable config";
     return false;
   }
@@ -320,7 +326,11 @@ bool config_set(Config& config, std::string_view name, std::string_view value,
   return true;
 }
 
-bool config_has(std::string_view name) { return find_directive(name) != nullptr; }
+bool config_has(std::string_view name) {
+  return find_directive(name) || std::any_of(std::begin(kFixed), std::end(kFixed), [&](auto& fixed) {
+           return equal_ignoring_case(name, fixed.first);
+         });
+}
 
 std::string config_usage() {
   std::string text;

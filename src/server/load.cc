@@ -69,7 +69,10 @@ bool load_aof(Server& server, uint64_t& size_bytes, std::string& error) {
   const int64_t start_ms = monotonic_ms();
   int64_t next_progress_ms = start_ms + kProgressMs;
   uint64_t records = 0;
-  Env env = {&server.keyspace, nullptr, nullptr, &server, wall_ms()};
+  // At this time nothing has expired yet: a record was written when its keys were there. What had
+  // expired by then was deleted by a record of its own.
+  constexpr int64_t kBeforeAllExpiries = 0;
+  Env env = {&server.keyspace, nullptr, nullptr, &server, kBeforeAllExpiries};
   Batch batch(env);
   Session session;
   AofReader reader(server.aof.fd());

@@ -1,0 +1,569 @@
+// The keyspace, against a plain map and under threads.
+#include <pthread.h>
+#include <sched.h>
+
+#include <algorithm>
+#include <atomic>
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <unordered_map>
+#include <utility>
+#include <vector>
+
+#include "random.h"
+#include "runner.h"
+#include "store/keyspace.h"
+#include "store/string.h"
+
+namespace test {
+namespace {
+
+using ignix::Encoding;
+using ignix::Entry;
+using ignix::Key;
+using ignix::Keyspace;
+using ignix::kNoExpiry;
+using ignix::StoredValue;
+using ignix::StringScratch;
+using ignix::Stripe;
+
+constexpr int kDatabases = 4;
+
+// The calls of a client of the keyspace, each under the lock of its stripe.
+struct Locked {
+  explicit Locked(Stripe& stripe) : stripe(stripe) { stripe.lock.lock(); }
+  ~Locked() { stripe.lock.unlock(); }
+  Locked(const Locked&) = delete;
+  Stripe& stripe;
+};
+
+bool put_locked(Keyspace& keyspace, int db, const Key& key, const std::string& value,
+                int64_t expiry_ms) {
+  StringScratch scratch;
+  StoredValue stored;
+  return ignix::encode_string(value, scratch, stored) && keyspace.put(db, key, stored, expiry_ms);
+}
+
+bool put(Keyspace& keyspace, int db, const std::string& text, const std::string& value,
+         int64_t expiry_ms = kNoExpiry) {
+  const Key key = keyspace.key(text);
+  Locked locked(keyspace.stripe_of(key.hash));
+  return put_locked(keyspace, db, key, value, expiry_ms);
+}
+
+bool erase(Keyspace& keyspace, int db, const std::string& text) {
+  const Key key = keyspace.key(text);
+  Locked locked(keyspace.stripe_of(key.hash));
+  return keyspace.erase(db, key);
+}
+
+struct Expected {
+  std::string value;
+  int64_t expiry_ms;
+};
+
+void check_entry(Keyspace& keyspace, int db, const std::string& text, const Expected* want) {
+  const Key key = keyspace.key(text);
+  Locked locked(keyspace.stripe_of(key.hash));
+  const Entry* entry = keyspace.find(db, key);
+  CHECK_EQ(entry != nullptr, want != nullptr);
+  if (!want) return;
+  StringScratch scratch;
+  CHECK(entry->key() == text);
+  CHECK(ignix::string_value(*entry, scratch) == want->value);
+  CHECK_EQ(entry->expiry_ms(), want->expiry_ms);
+  CHECK_EQ(entry->type(), ignix::Type::kString);
+}
+
+using Model = std::unordered_map<std::string, Expected>;
+
+// Bytes outside of the heap, by what the entries hold.
+size_t block_bytes_of(const Model& model) {
+  size_t bytes = 0;
+  for (const auto& [key, expected] : model) {
+    if (key.size() > ignix::kShortKeyBytes) bytes += key.size();
+    // The border between embedded values and blocks is not of interest: no value is near it.
+    if (expected.value.size() > 3800) bytes += expected.value.size();
+  }
+  return bytes;
+}
+
+// Counts and, for every key of the model, its entry.
+void check_all(Keyspace& keyspace, const Model (&models)[kDatabases]) {
+  uint64_t blocks = 0, blocks_wanted = 0;
+  for (int db = 0; db < kDatabases; db++) {
+    uint64_t expiries = 0;
+    for (const auto& [key, expected] : models[db]) {
+      check_entry(keyspace, db, key, &expected);
+      expiries += expected.expiry_ms != kNoExpiry;
+    }
+    CHECK_EQ(keyspace.key_count(db), models[db].size());
+    CHECK_EQ(keyspace.expiry_count(db), expiries);
+    blocks_wanted += block_bytes_of(models[db]);
+  }
+  for (uint32_t i = 0; i < keyspace.stripe_count(); i++) blocks += keyspace.stripe(i).block_bytes;
+  CHECK_EQ(blocks, blocks_wanted);
+}
+
+void check_empty(Keyspace& keyspace) {
+  for (int db = 0; db < keyspace.databases(); db++) {
+    CHECK_EQ(keyspace.key_count(db), 0);
+    CHECK_EQ(keyspace.expiry_count(db), 0);
+  }
+  for (uint32_t i = 0; i < keyspace.stripe_count(); i++) {
+    CHECK_EQ(keyspace.stripe(i).heap.used_bytes(), 0);
+    CHECK_EQ(keyspace.stripe(i).block_bytes, 0);
+  }
+}
+
+std::string random_value(Random& random) {
+  switch (random.below(8)) {
+    case 0:
+      return std::to_string(int8_t(random.next()));
+    case 1:
+      return std::to_string(int16_t(random.next()));
+    case 2:
+      return std::to_string(int32_t(random.next()));
+    case 3:
+      return std::to_string(int64_t(random.next()));
+    case 4:
+      return random.one_in(60) ? random.bytes(3801 + 100 + random.below(9'000)) : "007";
+    case 5:
+      return random.one_in(10) ? random.bytes(random.below(3'000)) : "";
+    default:
+      return random.bytes(random.below(120));
+  }
+}
+
+int64_t random_expiry(Random& random) {
+  return random.one_in(3) ? int64_t(1 + random.below(1u << 30)) : kNoExpiry;
+}
+
+std::string key_text(uint64_t number) {
+  std::string text = "key:" + std::to_string(number);
+  if (number % 50 == 0) text += std::string(200 + number % 400, 'k');  // around 255, and beyond
+  return text;
+}
+
+TEST(keyspace, stripes) {
+  Keyspace small, large;
+  CHECK(small.open(1, 1));
+  CHECK(large.open(16, 8));
+  CHECK_EQ(small.databases(), 1);
+  CHECK_EQ(small.stripe_count(), 64u);
+  CHECK_EQ(large.databases(), 16);
+  CHECK_EQ(large.stripe_count(), 128u);
+  for (int i = 0; i < 1'000; i++) {
+    const Key key = large.key(std::to_string(i));
+    CHECK(large.stripe_index(key.hash) < 128);
+    CHECK(&large.stripe_of(key.hash) == &large.stripe(large.stripe_index(key.hash)));
+    CHECK_EQ(key.hash, large.key(std::to_string(i)).hash);
+  }
+  check_empty(small);
+}
+
+TEST(keyspace, odd_keys) {
+  Keyspace keyspace;
+  CHECK(keyspace.open(kDatabases, 1));
+  Model models[kDatabases];
+  for (size_t length : {0, 1, 7, 8, 9, 254, 255, 256, 257, 4096, 70'000}) {
+    std::string key(length, '\0');
+    if (length) key.back() = 'x';
+    CHECK(put(keyspace, 1, key, "value", 5));
+    models[1][key] = {"value", 5};
+  }
+  check_all(keyspace, models);
+  check_entry(keyspace, 1, std::string(9, '\0'), nullptr);
+  check_entry(keyspace, 0, "", nullptr);
+  for (const auto& [key, expected] : models[1]) CHECK(erase(keyspace, 1, key));
+  check_empty(keyspace);
+}
+
+// From each form of a value to each other, with and without expiry, with a short and a long key.
+TEST(keyspace, replace_between_all_forms) {
+  Keyspace keyspace;
+  CHECK(keyspace.open(kDatabases, 1));
+  Model models[kDatabases];
+  const std::string values[] = {"1",
+                                "-1000",
+                                "100000",
+                                "-9223372036854775808",
+                                "",
+                                "007",
+                                "seven bytes and more",
+                                std::string(255, 'a'),
+                                std::string(256, 'b'),
+                                std::string(1'000, 'c'),
+                                std::string(3'700, 'd'),
+                                std::string(3'900, 'e'),
+                                std::string(50'000, 'f')};
+  for (const std::string& key : {std::string("k"), std::string(255, 'k'), std::string(300, 'l')}) {
+    for (const std::string& before : values) {
+      for (const std::string& after : values) {
+        for (int expiries = 0; expiries < 4; expiries++) {
+          const int64_t first = expiries & 1 ? 1000 : kNoExpiry;
+          const int64_t second = expiries & 2 ? 2000 : kNoExpiry;
+          CHECK(put(keyspace, 2, key, before, first));
+          models[2][key] = {before, first};
+          check_all(keyspace, models);
+          CHECK(put(keyspace, 2, key, after, second));
+          models[2][key] = {after, second};
+          check_all(keyspace, models);
+        }
+      }
+    }
+  }
+  for (const auto& [key, expected] : models[2]) CHECK(erase(keyspace, 2, key));
+  check_empty(keyspace);
+}
+
+// A reply may still be sent from a block whose key is gone.
+TEST(keyspace, blocks_outlive_their_keys) {
+  Keyspace keyspace;
+  CHECK(keyspace.open(1, 1));
+  for (int i = 0; i < 2; i++) {
+    CHECK(put(keyspace, 0, "k", std::string(10'000, 'x')));
+    ignix::Block* block = keyspace.find(0, keyspace.key("k"))->block();
+    CHECK_EQ(block->references.load(), 1u);
+    block->references.fetch_add(1);
+    if (i == 0) {
+      CHECK(put(keyspace, 0, "k", "short"));
+      CHECK(erase(keyspace, 0, "k"));
+    } else {
+      keyspace.lock_all();
+      keyspace.flush(0);
+      keyspace.unlock_all();
+    }
+    CHECK_EQ(block->references.load(), 1u);
+    CHECK(block->view() == std::string(10'000, 'x'));
+    ignix::drop_block(block);
+    check_empty(keyspace);
+  }
+}
+
+TEST(keyspace, integers_of_strings) {
+  Keyspace keyspace;
+  CHECK(keyspace.open(1, 1));
+  const struct {
+    std::string value;
+    bool is_integer;
+    int64_t integer;
+  } cases[] = {{"12", true, 12},
+               {"-9223372036854775808", true, INT64_MIN},
+               {"007", false, 0},
+               {" 1", false, 0},
+               {"", false, 0},
+               {"x", false, 0},
+               {"9223372036854775808", false, 0},
+               {std::string(9'000, '1'), false, 0}};
+  for (const auto& c : cases) {
+    CHECK(put(keyspace, 0, "k", c.value));
+    const Entry* entry = keyspace.find(0, keyspace.key("k"));
+    int64_t integer = 0;
+    CHECK_EQ(ignix::string_integer(*entry, integer), c.is_integer);
+    if (c.is_integer) CHECK_EQ(integer, c.integer);
+    CHECK_EQ(entry->encoding() == Encoding::kInteger, c.is_integer);
+  }
+}
+
+// 300,000 keys and more in four databases come, change and go.
+TEST_LONG(keyspace, random_against_a_map) {
+  Random random(seed());
+  Keyspace keyspace;
+  CHECK(keyspace.open(kDatabases, 2));
+  Model models[kDatabases];
+  const int scale = slowness() > 1 ? 5 : 1;
+  const uint64_t numbers = 400'000 / uint64_t(scale);
+  const auto db_of = [](uint64_t number) { return number % 4 ? 0 : 1 + int(number / 4 % 3); };
+  // Each phase in parts of a hundred: put, erase; the rest looks up.
+  constexpr struct {
+    unsigned put, erase;
+    int steps;
+  } kPhases[] = {{80, 5, 800'000}, {30, 30, 100'000}, {5, 85, 250'000}, {60, 10, 50'000}};
+  size_t most = 0;
+  for (const auto& phase : kPhases) {
+    for (int step = 0; step < phase.steps / scale; step++) {
+      const uint64_t number = random.below(numbers);
+      const int db = db_of(number);
+      Model& model = models[db];
+      const std::string key = key_text(number);
+      const unsigned dice = unsigned(random.below(100));
+      if (dice < phase.put) {
+        Expected expected = {random_value(random), random_expiry(random)};
+        CHECK(put(keyspace, db, key, expected.value, expected.expiry_ms));
+        model[key] = std::move(expected);
+      } else if (dice < phase.put + phase.erase) {
+        CHECK_EQ(erase(keyspace, db, key), model.erase(key) == 1);
+      } else {
+        const auto found = model.find(key);
+        check_entry(keyspace, db, key, found == model.end() ? nullptr : &found->second);
+        check_entry(keyspace, 3 - db, key, nullptr);
+      }
+    }
+    check_all(keyspace, models);
+    size_t keys = 0;
+    for (const Model& model : models) keys += model.size();
+    most = std::max(most, keys);
+    progress("%zu keys", keys);
+  }
+  CHECK(most > 300'000u / unsigned(scale));
+  // Flushing one database leaves the others alone.
+  keyspace.lock_all();
+  keyspace.flush(0);
+  keyspace.unlock_all();
+  models[0].clear();
+  check_all(keyspace, models);
+  CHECK(put(keyspace, 0, "again", "x"));
+  models[0]["again"] = {"x", kNoExpiry};
+  check_all(keyspace, models);
+  for (int db = 0; db < kDatabases; db++) {
+    for (const auto& [key, expected] : models[db]) CHECK(erase(keyspace, db, key));
+  }
+  check_empty(keyspace);
+  for (uint32_t i = 0; i < keyspace.stripe_count(); i++) {
+    CHECK(keyspace.stripe(i).first.buckets.load() <= 2);
+  }
+}
+
+// DESIGN's aim: 20 to 24 bytes a key beyond key and value.
+TEST(keyspace, memory_per_key) {
+  Keyspace keyspace;
+  CHECK(keyspace.open(16, 2));
+  const uint64_t before = keyspace.used_bytes();
+  constexpr int kKeys = 200'000;
+  const std::string value(64, 'v');
+  for (int i = 0; i < kKeys; i++) {
+    std::string key = "0000000000" + std::to_string(100'000 + i);
+    CHECK(put(keyspace, 0, key, value));
+  }
+  const double per_key = double(keyspace.used_bytes() - before) / kKeys - 16 - 64;
+  if (per_key > 24) FAIL(std::to_string(per_key) + " bytes");
+}
+
+// ---- with threads ----
+
+constexpr int kThreads = 4;
+
+struct Prefetcher {
+  Keyspace& keyspace;
+  std::atomic<bool> stopping{false};
+  pthread_t thread = {};
+
+  static void* run(void* self) {
+    Prefetcher& p = *static_cast<Prefetcher*>(self);
+    for (uint64_t i = 0; !p.stopping.load(std::memory_order_relaxed); i++) {
+      const Key key = p.keyspace.key(key_text(i % 3'000));
+      const int db = int(i % kDatabases);
+      p.keyspace.prefetch_bucket(db, key.hash);
+      p.keyspace.prefetch_entries(db, key.hash);
+      if (i % 1'000 == 0) sched_yield();
+    }
+    return nullptr;
+  }
+  void start() { CHECK_EQ(pthread_create(&thread, nullptr, run, this), 0); }
+  void stop() {
+    stopping.store(true);
+    pthread_join(thread, nullptr);
+  }
+};
+
+struct Worker {
+  Keyspace* keyspace = nullptr;
+  int index = 0;
+  uint64_t seed = 0;
+  pthread_t thread = {};
+  Model models[kDatabases];
+};
+
+void run_workers(Keyspace& keyspace, void* (*body)(void*), std::vector<Worker>& workers) {
+  Prefetcher prefetcher{keyspace};
+  prefetcher.start();
+  for (Worker& w : workers) CHECK_EQ(pthread_create(&w.thread, nullptr, body, &w), 0);
+  for (Worker& w : workers) pthread_join(w.thread, nullptr);
+  prefetcher.stop();
+}
+
+std::vector<Worker> four_workers(Keyspace& keyspace) {
+  std::vector<Worker> workers(kThreads);
+  for (int i = 0; i < kThreads; i++) {
+    workers[size_t(i)].keyspace = &keyspace;
+    workers[size_t(i)].index = i;
+    workers[size_t(i)].seed = seed() + uint64_t(i);
+  }
+  return workers;
+}
+
+// Each thread has keys of its own, in the same stripes as the others'.
+void* use_own_keys(void* self) {
+  Worker& w = *static_cast<Worker*>(self);
+  Random random(w.seed);
+  const int steps = slowness() > 1 ? 15'000 : 60'000;
+  for (int step = 0; step < steps; step++) {
+    // Grows to some thousand keys, then shrinks again.
+    const uint64_t number = random.below(3'000) * kThreads + uint64_t(w.index);
+    const int db = int(number / 7 % kDatabases);
+    const std::string key = key_text(number);
+    if (random.below(100) < (step < steps / 2 ? 60u : 25u)) {
+      Expected expected = {random_value(random), random_expiry(random)};
+      CHECK(put(*w.keyspace, db, key, expected.value, expected.expiry_ms));
+      w.models[db][key] = std::move(expected);
+    } else if (random.one_in(2)) {
+      CHECK_EQ(erase(*w.keyspace, db, key), w.models[db].erase(key) == 1);
+    } else {
+      const auto found = w.models[db].find(key);
+      check_entry(*w.keyspace, db, key, found == w.models[db].end() ? nullptr : &found->second);
+    }
+  }
+  return nullptr;
+}
+
+TEST(keyspace, threads_with_their_own_keys) {
+  Keyspace keyspace;
+  CHECK(keyspace.open(kDatabases, kThreads));
+  std::vector<Worker> workers = four_workers(keyspace);
+  run_workers(keyspace, use_own_keys, workers);
+  Model all[kDatabases];
+  for (Worker& w : workers) {
+    for (int db = 0; db < kDatabases; db++) all[db].merge(w.models[db]);
+  }
+  check_all(keyspace, all);
+  keyspace.lock_all();
+  for (int db = 0; db < kDatabases; db++) keyspace.flush(db);
+  keyspace.unlock_all();
+  check_empty(keyspace);
+}
+
+// Money moves between accounts under the locks of both; none is made and none is lost.
+constexpr int kAccounts = 300;
+constexpr int64_t kStart = 1'000'000;
+
+std::string account(uint64_t number) { return "account:" + std::to_string(number); }
+
+int64_t balance(Keyspace& keyspace, const Key& key) {
+  const Entry* entry = keyspace.find(0, key);
+  int64_t value = 0;
+  CHECK(entry != nullptr && ignix::string_integer(*entry, value));
+  return value;
+}
+
+void* move_money(void* self) {
+  Worker& w = *static_cast<Worker*>(self);
+  Keyspace& keyspace = *w.keyspace;
+  Random random(w.seed);
+  ignix::StripeLocks locks;
+  const int steps = slowness() > 1 ? 10'000 : 60'000;
+  for (int step = 0; step < steps; step++) {
+    const std::string from_text = account(random.below(kAccounts));
+    const std::string to_text = account(random.below(kAccounts));
+    const Key from = keyspace.key(from_text), to = keyspace.key(to_text);
+    const uint64_t hashes[] = {from.hash, to.hash, from.hash};
+    locks.lock(keyspace, hashes, 3);
+    const int64_t amount = random.one_in(3) ? int64_t(random.below(1u << 20)) : 1;
+    const bool expires = random.one_in(4);
+    CHECK(put_locked(keyspace, 0, from, std::to_string(balance(keyspace, from) - amount),
+                     expires ? 1 : kNoExpiry));
+    CHECK(put_locked(keyspace, 0, to, std::to_string(balance(keyspace, to) + amount), kNoExpiry));
+    locks.unlock(keyspace);
+    if (random.one_in(500)) {
+      int64_t sum = 0;
+      keyspace.lock_all();
+      for (int i = 0; i < kAccounts; i++) {
+        const std::string text = account(uint64_t(i));
+        sum += balance(keyspace, keyspace.key(text));
+      }
+      keyspace.unlock_all();
+      CHECK_EQ(sum, kAccounts * kStart);
+    }
+    if (random.one_in(200)) CHECK(keyspace.used_bytes() > 0);
+  }
+  return nullptr;
+}
+
+TEST(keyspace, threads_with_shared_keys) {
+  Keyspace keyspace;
+  CHECK(keyspace.open(kDatabases, kThreads));
+  for (int i = 0; i < kAccounts; i++) {
+    CHECK(put(keyspace, 0, account(uint64_t(i)), std::to_string(kStart)));
+  }
+  std::vector<Worker> workers = four_workers(keyspace);
+  run_workers(keyspace, move_money, workers);
+  int64_t sum = 0;
+  uint64_t expiries = 0;
+  for (int i = 0; i < kAccounts; i++) {
+    const std::string text = account(uint64_t(i));
+    const Key key = keyspace.key(text);
+    sum += balance(keyspace, key);
+    expiries += keyspace.find(0, key)->has_expiry();
+  }
+  CHECK_EQ(sum, kAccounts * kStart);
+  CHECK_EQ(keyspace.expiry_count(0), expiries);
+  CHECK_EQ(keyspace.key_count(0), kAccounts);
+}
+
+// Few keys that all threads put and erase, so that buckets are split and joined all the time, among
+// flushes and prefetches. A value tells its key, and is whole.
+void* fight_for_keys(void* self) {
+  Worker& w = *static_cast<Worker*>(self);
+  Keyspace& keyspace = *w.keyspace;
+  Random random(w.seed);
+  const int steps = slowness() > 1 ? 15'000 : 60'000;
+  for (int step = 0; step < steps; step++) {
+    const std::string text = key_text(random.below(3'000));
+    const int db = int(random.below(kDatabases));
+    const Key key = keyspace.key(text);
+    const uint64_t dice = random.below(10);
+    if (random.one_in(3'000)) {
+      keyspace.lock_all();
+      keyspace.flush(db);
+      CHECK_EQ(keyspace.key_count(db), 0);
+      keyspace.unlock_all();
+      continue;
+    }
+    Locked locked(keyspace.stripe_of(key.hash));
+    const Entry* entry = keyspace.find(db, key);
+    if (entry) {
+      StringScratch scratch;
+      const std::string_view value = ignix::string_value(*entry, scratch);
+      CHECK(value.substr(0, text.size()) == text);
+      CHECK_EQ(value.find_first_not_of(value.back(), text.size()), value.npos);
+    }
+    if (dice < 5) {
+      const size_t length = 1 + (random.one_in(50) ? random.below(6'000) : random.below(100));
+      CHECK(put_locked(keyspace, db, key, text + std::string(length, char('a' + w.index)),
+                       random_expiry(random)));
+    } else if (dice < 8) {
+      CHECK_EQ(keyspace.erase(db, key), entry != nullptr);
+    }
+  }
+  return nullptr;
+}
+
+TEST(keyspace, threads_that_fight_for_keys) {
+  Keyspace keyspace;
+  CHECK(keyspace.open(kDatabases, kThreads));
+  std::vector<Worker> workers = four_workers(keyspace);
+  run_workers(keyspace, fight_for_keys, workers);
+  for (int db = 0; db < kDatabases; db++) {
+    for (uint64_t number = 0; number < 3'000; number++) erase(keyspace, db, key_text(number));
+  }
+  check_empty(keyspace);
+}
+
+TEST(keyspace, stripe_locks_take_each_stripe_once) {
+  Keyspace keyspace;
+  CHECK(keyspace.open(1, 1));
+  Random random(seed());
+  ignix::StripeLocks locks;
+  for (int i = 0; i < 200; i++) {
+    std::vector<uint64_t> hashes;
+    for (uint64_t n = random.below(200); n-- > 0;) hashes.push_back(random.next());
+    locks.lock(keyspace, hashes.data(), hashes.size());
+    locks.unlock(keyspace);
+  }
+  keyspace.lock_all();  // hangs if one was left behind
+  keyspace.unlock_all();
+}
+
+}  // namespace
+}  // namespace test
