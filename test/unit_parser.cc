@@ -13,6 +13,7 @@
 #include "random.h"
 #include "resp/inline.h"
 #include "resp/parser.h"
+#include "resp/swar.h"
 #include "runner.h"
 
 namespace test {

@@ -25,6 +25,7 @@ class Area {
 
   char* base() const { return base_; }
   size_t reserved() const { return reserved_; }
+  size_t usable() const { return usable_.load(std::memory_order_relaxed); }
 
   // Makes the first `bytes` usable: zero-filled when touched for the first time. Any thread. False
   // if they are not reserved or the kernel refuses.

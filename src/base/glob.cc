@@ -26,10 +26,12 @@ bool match_class(std::string_view pattern, size_t& i, char c, bool ignore_case) 
       i++;
       return matched != inverted;
     } else if (i + 2 < n && pattern[i + 1] == '-') {
-      unsigned char low = (unsigned char)fold(pattern[i], ignore_case);
-      unsigned char high = (unsigned char)fold(pattern[i + 2], ignore_case);
+      // As in Redis: signed, and put in order before the case is folded.
+      signed char low = pattern[i], high = pattern[i + 2];
       if (low > high) std::swap(low, high);
-      if ((unsigned char)c >= low && (unsigned char)c <= high) matched = true;
+      low = fold(low, ignore_case);
+      high = fold(high, ignore_case);
+      if ((signed char)c >= low && (signed char)c <= high) matched = true;
       i += 2;
     } else if (fold(pattern[i], ignore_case) == c) {
       matched = true;
@@ -57,6 +59,8 @@ bool match_one(std::string_view pattern, size_t& i, char c, bool ignore_case) {
 }  // namespace
 
 bool glob_match(std::string_view pattern, std::string_view text, bool ignore_case) {
+  // As in Redis, where not even a star matches nothing at all.
+  if (text.empty()) return pattern.empty();
   constexpr size_t kNone = size_t(-1);
   size_t p = 0, t = 0, star = kNone, star_text = 0;
   while (t < text.size()) {

@@ -36,7 +36,7 @@ class Index {
       const Name name{std::string_view(command->name)};
       size_t place = name.place();
       while (places_[place].command) place = (place + 1) % kPlaces;
-      places_[place] = {name.low, name.high, command};
+      places_[place] = {name.low, name.high, command, strlen(command->name)};
     }
   }
 
@@ -46,7 +46,8 @@ class Index {
     for (size_t place = name.place(); places_[place].command; place = (place + 1) % kPlaces) {
       const Place& found = places_[place];
       if (found.low != name.low || found.high != name.high) continue;
-      return equal_ignoring_case(found.command->name, text) ? found.command : nullptr;
+      const std::string_view right = {found.command->name, found.name_bytes};
+      return equal_ignoring_case(right, text) ? found.command : nullptr;
     }
     return nullptr;
   }
@@ -55,6 +56,7 @@ class Index {
   struct Place {
     uint64_t low, high;
     const Command* command;
+    size_t name_bytes;
   };
   Place places_[kPlaces] = {};
 };

@@ -67,8 +67,9 @@ uint64_t LogRing::append(Writer& writer, int db, const std::string_view* words, 
   size_t bytes = command_bytes(words, count);
   if (db) bytes += command_bytes(select, 2) + kSelectZero.size();
 
-  // The reservation releases the announcement: who sees the one sees the other.
-  writer.announced.store(tail_.load(std::memory_order_relaxed), std::memory_order_relaxed);
+  // The reservation releases the announcement: who sees the one sees the other. The announcement
+  // itself is a release for the record before, whose "idle" it may hide from the AOF thread.
+  writer.announced.store(tail_.load(std::memory_order_relaxed), std::memory_order_release);
   const uint64_t start = tail_.fetch_add(bytes, std::memory_order_seq_cst);
   const size_t place = start & (kLogRingBytes - 1);
   const bool direct = place + bytes <= kLogRingBytes && start + bytes - taken() <= kLogRingBytes;

@@ -245,6 +245,7 @@ void Loop::parse(Connection& c) {
     const size_t start = c.parsed;
     c.parsed += c.parser.consumed();
     if (batch_.words().size() == first_word) continue;
+    pool_.lend(c.output);  // if there is no memory, the reply finds out
     batch_.add(c, first_word, &c, start);
     if (batch_.full()) run_batch();
   }

@@ -5,37 +5,14 @@
 #include "resp/parser.h"
 
 #include <algorithm>
-#include <bit>
 #include <cstring>
 
 #include "base/limits.h"
 #include "base/number.h"
 #include "resp/inline.h"
+#include "resp/swar.h"
 
 namespace ignix {
-
-static_assert(std::endian::native == std::endian::little, "the eight-byte loads assume it");
-
-unsigned swar_parse_digits(const char* p, uint64_t& value) {
-  constexpr uint64_t kOnes = 0x0101010101010101;
-  uint64_t word;
-  memcpy(&word, p, 8);
-  // The lowest byte that equals '\r' gets its high bit set (higher ones may be wrong: unused).
-  const uint64_t diff = word ^ (kOnes * '\r');
-  const uint64_t found = (diff - kOnes) & ~diff & (kOnes << 7);
-  if (!found) return 0;
-  const unsigned digits = unsigned(std::countr_zero(found)) / 8;
-  if (digits == 0) return 0;
-  // Shift the digits to the top, so that they are right-aligned as a number of eight digits with
-  // zeros in front.
-  uint64_t number = (word ^ (kOnes * '0')) << (8 * (8 - digits));
-  // Each byte must now be 0 to 9: neither its high half nor that of itself plus 6 may be set.
-  if ((number | (number + kOnes * 6)) & (kOnes * 0xf0)) return 0;
-  number = (number * 10 + (number >> 8)) & 0x00ff00ff00ff00ff;        // pairs
-  number = (number * 100 + (number >> 16)) & 0x0000ffff0000ffff;      // fours
-  value = (number * 10000 + (number >> 32)) & 0x00000000ffffffff;     // all eight
-  return digits;
-}
 
 ParseStatus Parser::fail(std::string text) {
   error_ = std::move(text);

@@ -80,9 +80,4 @@ class Parser {
   std::string error_;
 };
 
-// Reads the decimal number that ends at the first '\r' in [p, p + 8), eight bytes at a time.
-// Returns the number of digits (1 to 7), or 0 if there is no '\r' within, or something else than
-// digits before it. Needs 8 readable bytes.
-unsigned swar_parse_digits(const char* p, uint64_t& value);
-
 }  // namespace ignix

@@ -24,12 +24,6 @@ unsigned heap_class(size_t bytes) {
   return kSmallClasses + (log - 7) * 8 + unsigned((bytes - 1) >> (log - 3)) - 8;
 }
 
-size_t heap_class_bytes(unsigned size_class) {
-  if (size_class < kSmallClasses) return (size_class + 1) * 8;
-  const unsigned step = size_class - kSmallClasses;
-  return size_t(9 + step % 8) << (4 + step / 8);
-}
-
 bool SlabPool::open(size_t memory_bytes) {
   // Four times the machine's memory leaves room for what fragmentation could ever ask for.
   const size_t wanted = std::clamp(4 * memory_bytes, size_t(64) << 30, kAddressableBytes);
@@ -115,7 +109,9 @@ Ref Heap::allocate(size_t bytes) {
   if (index == kNoSlab) {
     index = pool_->take();
     if (index == kNoSlab) return 0;
-    pool_->slab(index) = {0, 0, 0, uint8_t(size_class), 0, kNoSlab, kNoSlab};
+    Slab& fresh = pool_->slab(index);
+    fresh.free_head = fresh.touched = fresh.used = 0;
+    fresh.size_class.store(uint8_t(size_class), std::memory_order_relaxed);
     list(index);
   }
   Slab& slab = pool_->slab(index);

@@ -9,6 +9,7 @@
 
 #include <pthread.h>
 
+#include <atomic>
 #include <cstddef>
 #include <cstdint>
 
@@ -29,13 +30,17 @@ constexpr uint32_t kNoSlab = UINT32_MAX;
 
 // The size class that holds `bytes` (1 to kEntryBytesMax), and the bytes that it holds.
 unsigned heap_class(size_t bytes);
-size_t heap_class_bytes(unsigned size_class);
+inline size_t heap_class_bytes(unsigned size_class) {
+  if (size_class < kSmallClasses) return (size_class + 1) * 8;
+  const unsigned step = size_class - kSmallClasses;
+  return size_t(9 + step % 8) << (4 + step / 8);
+}
 
 struct Slab {
   uint16_t free_head;   // first free place + 1, 0: none. A free place starts with the next such
   uint16_t touched;     // places handed out at least once; those behind have never been written
   uint16_t used;        // places in use
-  uint8_t size_class;
+  std::atomic<uint8_t> size_class;  // fixed while any place is in use; read without the lock as a hint
   uint8_t listed;       // in its heap's list of slabs with room
   uint32_t next, prev;  // in that list, or (next) in the pool's list of free slabs
 };
@@ -51,6 +56,19 @@ class SlabPool {
   void give_back(uint32_t slab);
   // All slabs at once. Only when nothing in any of them is in use.
   void reset();
+
+  // Without any lock: asks for the cache lines of what stands at `ref`, as many as its size class
+  // may cover, but not more than a few. `ref` may be any number.
+  void prefetch(Ref ref) const {
+    constexpr size_t kLines = 4;
+    const uint64_t index = ref >> (kSlabBits - 3);
+    if ((index + 1) * sizeof(Slab) > slabs_.usable()) return;
+    const uint8_t size_class = slab(uint32_t(index)).size_class.load(std::memory_order_relaxed);
+    const char* p = base() + ref * 8;
+    const char* last = p + heap_class_bytes(size_class) - 1;
+    for (size_t i = 0; i < kLines && p < last; i++, p += 64) __builtin_prefetch(p);
+    __builtin_prefetch(last);
+  }
 
   Slab& slab(uint32_t index) const { return reinterpret_cast<Slab*>(slabs_.base())[index]; }
   char* base() const { return places_.base(); }

@@ -95,7 +95,7 @@ class Keyspace {
     return db == 0 ? s.first : s.others[size_t(db) - 1];
   }
   Table table(int db, uint32_t stripe) const {
-    return Table(state(db, stripe), areas_[db], secret_, pool_.base(), stripe, stripe_bits_);
+    return Table(state(db, stripe), areas_[db], secret_, pool_, stripe, stripe_bits_);
   }
   Entry* entry(Ref ref) const { return reinterpret_cast<Entry*>(pool_.base() + ref * 8); }
   void drop_blocks(Stripe& stripe, Entry* entry);

@@ -46,9 +46,7 @@ void Table::prefetch_entries(uint64_t hash) const {
   if (!buckets) return;
   const Bucket* bucket = at(home(hash, buckets));
   for (SlotMask mask = bucket->match(fingerprint_of(hash)); mask; mask &= mask - 1) {
-    const char* p = heap_base_ + bucket->ref(first_slot(mask)) * 8;
-    __builtin_prefetch(p);
-    __builtin_prefetch(p + 64);
+    pool_.prefetch(bucket->ref(first_slot(mask)));
   }
 }
 

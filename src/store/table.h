@@ -46,9 +46,9 @@ struct SlotPlace {
 
 class Table {
  public:
-  Table(TableState& state, TableAreas& areas, const HashSecret& secret, const char* heap_base,
+  Table(TableState& state, TableAreas& areas, const HashSecret& secret, const SlabPool& pool,
         uint32_t stripe, unsigned stripe_bits)
-      : state_(state), areas_(areas), secret_(secret), heap_base_(heap_base), stripe_(stripe),
+      : state_(state), areas_(areas), secret_(secret), pool_(pool), stripe_(stripe),
         stripe_bits_(stripe_bits) {}
 
   SlotPlace find(uint64_t hash, std::string_view key) const;
@@ -92,7 +92,7 @@ class Table {
            ((uint64_t(index) << stripe_bits_) | stripe_);
   }
   const Entry* entry(Ref ref) const {
-    return reinterpret_cast<const Entry*>(heap_base_ + ref * 8);
+    return reinterpret_cast<const Entry*>(pool_.base() + ref * 8);
   }
   bool ensure(const Area& area, uint32_t index) const;
   bool add_to_chain(Bucket* bucket, uint8_t fingerprint, Ref ref);
@@ -105,7 +105,7 @@ class Table {
   TableState& state_;
   TableAreas& areas_;
   const HashSecret& secret_;
-  const char* heap_base_;
+  const SlabPool& pool_;
   uint32_t stripe_;
   unsigned stripe_bits_;
 };
