@@ -290,6 +290,7 @@ int main(int argc, char** argv) {
   if (!server.keyspace.open(int(server.config.databases), server.loop_count)) {
     die(process, "cannot reserve address space for the keyspace: see ulimit -v");
   }
+  server.keyspace.set_limit_bytes(uint64_t(server.config.maxmemory.load()));
   server.loops = std::make_unique<LoopStatus[]>(size_t(server.loop_count));
   process.loops = new std::unique_ptr<Loop>[size_t(server.loop_count)];
   if (server.config.appendonly) open_log(process);

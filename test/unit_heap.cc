@@ -14,16 +14,19 @@
 namespace test {
 namespace {
 
-using ignix::Heap;
-using ignix::heap_class;
-using ignix::heap_class_bytes;
+using ignix::EntryClasses;
+using ignix::EntryHeap;
+using ignix::EntryPool;
 using ignix::kEntryBytesMax;
-using ignix::kHeapClasses;
-using ignix::kSlabBytes;
 using ignix::Ref;
-using ignix::SlabPool;
 
 constexpr size_t kMemoryBytes = size_t(1) << 30;
+constexpr size_t kHugeFrom = size_t(32) << 20;
+constexpr unsigned kHeapClasses = EntryClasses::kCount;
+constexpr size_t kSlabBytes = EntryPool::kSlabBytes;
+
+unsigned heap_class(size_t bytes) { return EntryClasses::of(bytes); }
+size_t heap_class_bytes(unsigned size_class) { return EntryClasses::bytes(size_class); }
 
 TEST(heap, classes) {
   CHECK_EQ(heap_class(1), 0u);
@@ -76,15 +79,15 @@ size_t random_size(Random& random) {
   return random.one_in(3) ? 1 + random.below(kEntryBytesMax) : 1 + random.below(160);
 }
 
-std::string contents(const Heap& heap, const Piece& piece) {
+std::string contents(const EntryHeap& heap, const Piece& piece) {
   return std::string(heap.at(piece.ref), piece.bytes.size());
 }
 
 TEST(heap, random_against_a_model) {
   Random random(seed());
-  SlabPool pool;
-  CHECK(pool.open(kMemoryBytes));
-  Heap heap;
+  EntryPool pool;
+  CHECK(pool.open(kMemoryBytes, kHugeFrom));
+  EntryHeap heap;
   heap.open(&pool);
   std::vector<Piece> pieces;
   Model model;
@@ -118,14 +121,14 @@ TEST(heap, random_against_a_model) {
   }
   CHECK_EQ(heap.used_bytes(), 0);
   // One slab of a class may stay.
-  CHECK(pool.bytes_taken() <= kHeapClasses * kSlabBytes);
+  CHECK(pool.taken_bytes() <= kHeapClasses * kSlabBytes);
 }
 
 // Any size of the same class frees a place.
 TEST(heap, free_by_another_size_of_the_class) {
-  SlabPool pool;
-  CHECK(pool.open(kMemoryBytes));
-  Heap heap;
+  EntryPool pool;
+  CHECK(pool.open(kMemoryBytes, kHugeFrom));
+  EntryHeap heap;
   heap.open(&pool);
   const Ref ref = heap.allocate(129);
   CHECK_EQ(heap.used_bytes(), 144);
@@ -136,22 +139,22 @@ TEST(heap, free_by_another_size_of_the_class) {
 
 // Slabs that one class has emptied serve another, and are not taken anew from the machine.
 TEST(heap, empty_slabs_go_back) {
-  SlabPool pool;
-  CHECK(pool.open(kMemoryBytes));
-  Heap heap;
+  EntryPool pool;
+  CHECK(pool.open(kMemoryBytes, kHugeFrom));
+  EntryHeap heap;
   heap.open(&pool);
-  CHECK_EQ(pool.bytes_taken(), 0);
+  CHECK_EQ(pool.taken_bytes(), 0);
   size_t peak = 0;
   for (size_t bytes : {4096, 8, 100, 1000, 16, 3000, 64, 4096}) {
     std::vector<Ref> refs;
     for (size_t used = 0; used < (4u << 20); used += bytes) refs.push_back(heap.allocate(bytes));
-    CHECK(pool.bytes_taken() >= 4u << 20);
+    CHECK(pool.taken_bytes() >= 4u << 20);
     // Some slack: places that do not divide a slab, and the slabs kept by other classes.
-    CHECK(pool.bytes_taken() <= (5u << 20));
-    peak = std::max(peak, pool.bytes_taken());
+    CHECK(pool.taken_bytes() <= (5u << 20));
+    peak = std::max(peak, pool.taken_bytes());
     for (size_t i = 0; i < refs.size(); i += 2) heap.free(refs[i], bytes);
     for (size_t i = 1; i < refs.size(); i += 2) heap.free(refs[i], bytes);
-    CHECK(pool.bytes_taken() <= kHeapClasses * kSlabBytes);
+    CHECK(pool.taken_bytes() <= kHeapClasses * kSlabBytes);
   }
   CHECK_EQ(heap.used_bytes(), 0);
   // The next slab that was never used stands right behind the highest that was.
@@ -165,10 +168,10 @@ TEST(heap, empty_slabs_go_back) {
 TEST(heap, many_heaps_on_one_pool) {
   constexpr size_t kHeaps = 64;
   Random random(seed());
-  SlabPool pool;
-  CHECK(pool.open(kMemoryBytes));
-  std::vector<Heap> heaps(kHeaps);
-  for (Heap& heap : heaps) heap.open(&pool);
+  EntryPool pool;
+  CHECK(pool.open(kMemoryBytes, kHugeFrom));
+  std::vector<EntryHeap> heaps(kHeaps);
+  for (EntryHeap& heap : heaps) heap.open(&pool);
   struct Owned {
     size_t heap;
     Piece piece;
@@ -194,31 +197,14 @@ TEST(heap, many_heaps_on_one_pool) {
     }
   }
   size_t used = 0;
-  for (const Heap& heap : heaps) used += heap.used_bytes();
+  for (const EntryHeap& heap : heaps) used += heap.used_bytes();
   CHECK_EQ(used, model.used_bytes);
   for (const Owned& owned : all) {
     CHECK(contents(heaps[owned.heap], owned.piece) == owned.piece.bytes);
     heaps[owned.heap].free(owned.piece.ref, owned.piece.bytes.size());
   }
-  for (const Heap& heap : heaps) CHECK_EQ(heap.used_bytes(), 0);
-  CHECK(pool.bytes_taken() <= kHeaps * kHeapClasses * kSlabBytes);
-}
-
-TEST(heap, reset_forgets_everything) {
-  SlabPool pool;
-  CHECK(pool.open(kMemoryBytes));
-  Heap a, b;
-  a.open(&pool);
-  b.open(&pool);
-  const Ref first = a.allocate(64);
-  for (int i = 0; i < 100'000; i++) CHECK(a.allocate(100) != 0 && b.allocate(40) != 0);
-  a.reset();
-  b.reset();
-  pool.reset();
-  CHECK_EQ(a.used_bytes(), 0);
-  CHECK_EQ(pool.bytes_taken(), 0);
-  CHECK_EQ(b.allocate(64), first);
-  CHECK_EQ(*b.at(first), 0);
+  for (const EntryHeap& heap : heaps) CHECK_EQ(heap.used_bytes(), 0);
+  CHECK(pool.taken_bytes() <= kHeaps * kHeapClasses * kSlabBytes);
 }
 
 }  // namespace

@@ -42,7 +42,8 @@ bool put_locked(Keyspace& keyspace, int db, const Key& key, const std::string& v
                 int64_t expiry_ms) {
   StringScratch scratch;
   StoredValue stored;
-  return ignix::encode_string(value, scratch, stored) && keyspace.put(db, key, stored, expiry_ms);
+  return ignix::encode_string(value, keyspace.blocks(), scratch, stored) &&
+         keyspace.put(db, key, stored, expiry_ms, 0);
 }
 
 bool put(Keyspace& keyspace, int db, const std::string& text, const std::string& value,
@@ -78,20 +79,31 @@ void check_entry(Keyspace& keyspace, int db, const std::string& text, const Expe
 
 using Model = std::unordered_map<std::string, Expected>;
 
+size_t pages_of_block(size_t bytes) { return (sizeof(ignix::Block) + bytes + 4095) / 4096 * 4096; }
+
 // Bytes outside of the heap, by what the entries hold.
 size_t block_bytes_of(const Model& model) {
   size_t bytes = 0;
   for (const auto& [key, expected] : model) {
-    if (key.size() > ignix::kShortKeyBytes) bytes += key.size();
+    if (key.size() > ignix::kShortKeyBytes) bytes += pages_of_block(key.size());
     // The border between embedded values and blocks is not of interest: no value is near it.
-    if (expected.value.size() > 3800) bytes += expected.value.size();
+    if (expected.value.size() > 3800) bytes += pages_of_block(expected.value.size());
   }
   return bytes;
 }
 
+// All the work that the loops would do by and by.
+void tidy(Keyspace& keyspace) {
+  for (uint32_t i = 0; i < keyspace.stripe_count(); i++) {
+    while (keyspace.maintain(i)) continue;
+  }
+  while (keyspace.maintain_shared(true)) continue;
+}
+
 // Counts and, for every key of the model, its entry.
 void check_all(Keyspace& keyspace, const Model (&models)[kDatabases]) {
-  uint64_t blocks = 0, blocks_wanted = 0;
+  tidy(keyspace);
+  uint64_t blocks_wanted = 0;
   for (int db = 0; db < kDatabases; db++) {
     uint64_t expiries = 0;
     for (const auto& [key, expected] : models[db]) {
@@ -102,19 +114,19 @@ void check_all(Keyspace& keyspace, const Model (&models)[kDatabases]) {
     CHECK_EQ(keyspace.expiry_count(db), expiries);
     blocks_wanted += block_bytes_of(models[db]);
   }
-  for (uint32_t i = 0; i < keyspace.stripe_count(); i++) blocks += keyspace.stripe(i).block_bytes;
-  CHECK_EQ(blocks, blocks_wanted);
+  CHECK_EQ(keyspace.blocks().used_bytes(), blocks_wanted);
 }
 
 void check_empty(Keyspace& keyspace) {
+  tidy(keyspace);
   for (int db = 0; db < keyspace.databases(); db++) {
     CHECK_EQ(keyspace.key_count(db), 0);
     CHECK_EQ(keyspace.expiry_count(db), 0);
   }
   for (uint32_t i = 0; i < keyspace.stripe_count(); i++) {
     CHECK_EQ(keyspace.stripe(i).heap.used_bytes(), 0);
-    CHECK_EQ(keyspace.stripe(i).block_bytes, 0);
   }
+  CHECK_EQ(keyspace.blocks().used_bytes(), 0);
 }
 
 std::string random_value(Random& random) {
@@ -300,6 +312,7 @@ TEST_LONG(keyspace, random_against_a_map) {
         check_entry(keyspace, db, key, found == model.end() ? nullptr : &found->second);
         check_entry(keyspace, 3 - db, key, nullptr);
       }
+      if (step % 64 == 0) keyspace.maintain(uint32_t(random.below(keyspace.stripe_count())));
     }
     check_all(keyspace, models);
     size_t keys = 0;
@@ -326,6 +339,102 @@ TEST_LONG(keyspace, random_against_a_map) {
   }
 }
 
+// What deletions scatter is gathered: the memory held falls to little more than what is used.
+TEST(keyspace, compaction) {
+  Random random(seed());
+  Keyspace keyspace;
+  CHECK(keyspace.open(2, 2));
+  Model models[kDatabases];
+  const int keys = slowness() > 1 ? 40'000 : 200'000;
+  const auto text = [](int i) { return "key:" + std::to_string(1'000'000 + i); };
+  for (int i = 0; i < keys; i++) {
+    Expected expected = {std::string(20 + size_t(i) % 60, 'v'), kNoExpiry};
+    CHECK(put(keyspace, i % 2, text(i), expected.value));
+    models[i % 2][text(i)] = std::move(expected);
+  }
+  keyspace.update_table_bytes();
+  const uint64_t full = keyspace.held_bytes();
+  for (int i = 0; i < keys; i++) {
+    if (random.below(10) == 0) continue;
+    CHECK(erase(keyspace, i % 2, text(i)));
+    models[i % 2].erase(text(i));
+  }
+  tidy(keyspace);
+  for (int db = 0; db < 2; db++) {
+    CHECK_EQ(keyspace.key_count(db), models[db].size());
+    for (const auto& [key, expected] : models[db]) check_entry(keyspace, db, key, &expected);
+  }
+  // A slab or two for each of the few classes and each stripe stay, on top of the tenth.
+  const uint64_t slack = uint64_t(keyspace.stripe_count()) * 12 * ignix::EntryPool::kSlabBytes;
+  CHECK(keyspace.held_bytes() < full / 5 + slack);
+}
+
+// A large database is empty at once, is filled again at once, and its memory comes back in steps.
+TEST(keyspace, flush_by_and_by) {
+  Keyspace keyspace;
+  CHECK(keyspace.open(2, 2));
+  const auto text = [](int i) { return "key:" + std::to_string(i); };
+  for (int round = 0; round < 4; round++) {
+    for (int i = 0; i < 20'000; i++)
+      CHECK(put(keyspace, round % 2, text(i), "value", i % 3 ? kNoExpiry : 5));
+    CHECK(put(keyspace, round % 2, "large", std::string(100'000, 'x')));
+    const uint64_t before = keyspace.used_bytes();
+    keyspace.lock_all();
+    keyspace.flush(round % 2);
+    CHECK_EQ(keyspace.key_count(round % 2), 0);
+    CHECK_EQ(keyspace.expiry_count(round % 2), 0);
+    keyspace.unlock_all();
+    check_entry(keyspace, round % 2, text(1), nullptr);
+    CHECK(keyspace.used_bytes() > before / 2);
+    // Half of it is freed while the keys come again.
+    for (uint32_t i = 0; i < keyspace.stripe_count(); i += 2) keyspace.maintain(i);
+  }
+  for (int db = 0; db < 2; db++) {
+    keyspace.lock_all();
+    keyspace.flush(db);
+    keyspace.unlock_all();
+  }
+  check_empty(keyspace);
+  CHECK_EQ(keyspace.used_bytes(), 0);
+}
+
+// Of every kind: a place in a slab, a mapping, a large mapping that is given back in steps.
+TEST(keyspace, blocks) {
+  ignix::BlockHeap blocks;
+  CHECK(blocks.open(size_t(1) << 30));
+  std::vector<std::pair<ignix::Block*, std::string>> held;
+  Random random(seed());
+  size_t wanted = 0;
+  for (int step = 0; step < 2'000; step++) {
+    if (held.size() < 40 && random.one_in(2)) {
+      const size_t bytes = random.one_in(50)  ? 1 + random.below(20u << 20)
+                           : random.one_in(5) ? 1 + random.below(2u << 20)
+                                              : 1 + random.below(60'000);
+      std::string text = random.bytes(64);
+      text.resize(bytes, char('a' + step % 26));
+      ignix::Block* block = blocks.make(text);
+      CHECK(block != nullptr);
+      wanted += pages_of_block(bytes);
+      held.emplace_back(block, std::move(text));
+    } else if (!held.empty()) {
+      const size_t at = random.below(held.size());
+      CHECK(held[at].first->view() == held[at].second);
+      wanted -= pages_of_block(held[at].second.size());
+      ignix::drop_block(held[at].first);
+      held.erase(held.begin() + ptrdiff_t(at));
+    }
+    CHECK_EQ(blocks.used_bytes(), wanted);
+    if (random.one_in(20)) blocks.release_some(random.below(8u << 20));
+  }
+  for (auto& [block, text] : held) {
+    CHECK(block->view() == text);
+    ignix::drop_block(block);
+  }
+  while (blocks.release_some(0)) continue;
+  CHECK_EQ(blocks.used_bytes(), 0);
+  CHECK_EQ(blocks.spare_bytes(), 0);
+}
+
 // DESIGN's aim: 20 to 24 bytes a key beyond key and value.
 TEST(keyspace, memory_per_key) {
   Keyspace keyspace;
@@ -345,6 +454,7 @@ TEST(keyspace, memory_per_key) {
 
 constexpr int kThreads = 4;
 
+// Prefetches, and tidies, as other loops would.
 struct Prefetcher {
   Keyspace& keyspace;
   std::atomic<bool> stopping{false};
@@ -357,6 +467,8 @@ struct Prefetcher {
       const int db = int(i % kDatabases);
       p.keyspace.prefetch_bucket(db, key.hash);
       p.keyspace.prefetch_entries(db, key.hash);
+      if (i % 100 == 0) p.keyspace.maintain(uint32_t(i / 100 % p.keyspace.stripe_count()));
+      if (i % 5'000 == 0) p.keyspace.maintain_shared(i % 2);
       if (i % 1'000 == 0) sched_yield();
     }
     return nullptr;

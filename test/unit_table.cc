@@ -110,7 +110,11 @@ TEST(entry, keeps_every_shape) {
                               .key_bytes = key.size(),
                               .value_bytes = value.size()};
     const int64_t expiry = expires ? int64_t(random.next() >> 1) : kNoExpiry;
-    entry->write(shape, key, value, expiry);
+    const uint32_t clock = uint32_t(random.below(1u << 24));
+    entry->write(shape, key, value, expiry, clock);
+    CHECK_EQ(entry->clock(), clock);
+    entry->touch(0xfedcba);
+    CHECK_EQ(entry->clock(), 0xfedcbau);
     CHECK_EQ(entry->type(), shape.type);
     CHECK_EQ(entry->encoding(), Encoding::kEmbedded);
     CHECK_EQ(entry->key(), key);
@@ -124,7 +128,8 @@ TEST(entry, keeps_every_shape) {
     after.has_expiry = random.one_in(2);
     const std::string other = random.bytes(random.below(500));
     after.value_bytes = other.size();
-    entry->write(after, entry->stored_key(), other, 77);
+    entry->write(after, entry->stored_key(), other, 77, clock);
+    CHECK_EQ(entry->clock(), clock);
     CHECK_EQ(entry->key(), key);
     CHECK_EQ(entry->stored(), other);
     CHECK_EQ(entry->expiry_ms(), after.has_expiry ? 77 : kNoExpiry);
@@ -154,20 +159,22 @@ TEST(entry, integers_take_the_fewest_bytes) {
                                                                    : 8;
     CHECK_EQ(bytes, want);
     entry->write({.encoding = Encoding::kInteger, .key_bytes = 3, .value_bytes = bytes}, "key",
-                 {packed, bytes}, kNoExpiry);
+                 {packed, bytes}, kNoExpiry, 0);
     CHECK_EQ(entry->integer(), value);
   }
 }
 
 TEST(entry, blocks_are_counted) {
-  ignix::Block* block = ignix::make_block("the value");
+  ignix::BlockHeap blocks;
+  CHECK(blocks.open(size_t(1) << 30));
+  ignix::Block* block = blocks.make("the value");
   CHECK_EQ(block->view(), "the value");
   CHECK_EQ(block->references.load(), 1u);
   block->references.fetch_add(1);
   ignix::drop_block(block);
   CHECK_EQ(block->view(), "the value");
   ignix::drop_block(block);
-  ignix::Block* empty = ignix::make_block("");
+  ignix::Block* empty = blocks.make("");
   CHECK_EQ(empty->view(), "");
   ignix::drop_block(empty);
 }
@@ -180,19 +187,19 @@ constexpr unsigned kStripeBits = 6;
 struct Fixture {
   explicit Fixture(uint32_t stripe, size_t memory_bytes = size_t(1) << 30)
       : stripe(stripe), memory(memory_bytes) {
-    CHECK(pool.open(size_t(1) << 30));
+    CHECK(pool.open(size_t(1) << 30, size_t(32) << 20));
     heap.open(&pool);
     CHECK(areas.reserve(memory));
   }
 
-  ignix::Table table() { return {state, areas, kSecret, pool.base(), stripe, kStripeBits}; }
+  ignix::Table table() { return {state, &areas, kSecret, pool, stripe, kStripeBits}; }
   static uint64_t hash(const std::string& key) { return hash_bytes(kSecret, key); }
 
   bool insert(const std::string& key) {
     const EntryShape shape = {.key_bytes = key.size(), .value_bytes = 1};
     const Ref ref = heap.allocate(shape.total_bytes());
     CHECK(ref != 0);
-    reinterpret_cast<Entry*>(heap.at(ref))->write(shape, key, "v", kNoExpiry);
+    reinterpret_cast<Entry*>(heap.at(ref))->write(shape, key, "v", kNoExpiry, 0);
     if (!table().insert(hash(key), ref)) {
       heap.free(ref, shape.total_bytes());
       return false;
@@ -230,8 +237,8 @@ struct Fixture {
 
   uint32_t stripe;
   size_t memory;
-  ignix::SlabPool pool;
-  ignix::Heap heap;
+  ignix::EntryPool pool;
+  ignix::EntryHeap heap;
   ignix::TableAreas areas;
   ignix::TableState state;
   std::map<std::string, Ref> refs;

@@ -19,6 +19,10 @@ constexpr size_t kReadBytes = 16 * 1024;                 // one read of one conn
 constexpr size_t kBatchCommands = 128;                   // parsed, prefetched and run together
 constexpr size_t kEventsPerTurn = 256;                   // connections served in one turn
 constexpr size_t kAcceptsPerTurn = 64;                   // so that a flood of connects is no stall
+constexpr int kMaintainCheckMs = 100;                    // after activity, is there memory to tidy?
+constexpr int kMaintainBusyMs = 10;                      // while there is, and commands come
+constexpr int kMaintainIdleMs = 2;                       // while there is, and none come
+constexpr int kMaintainBudgetUs = 1000;                  // of work at a time
 constexpr size_t kSpareBuffers = 64;                     // kept by a loop between turns
 constexpr size_t kSpareBufferBytesMax = 64 * 1024;       // a larger buffer is given back at once
 
@@ -43,6 +47,8 @@ constexpr uint32_t kStripesMax = 4096;
 
 // Store.
 constexpr size_t kEntryBytesMax = 4096;                  // larger values hang off the entry
+constexpr size_t kSlabBlockBytesMax = 1 << 20;           // larger blocks are mappings of their own
+constexpr uint64_t kFlushAtOnceKeys = 4096;              // larger databases are freed by and by
 
 // Log.
 constexpr size_t kLogRingBytes = 8ULL << 20;

@@ -9,7 +9,11 @@ namespace ignix {
 
 Entry* find_live(Call& call, const Key& key) {
   Entry* entry = call.keyspace().find(call.db(), key);
-  if (!entry || !entry->expired(call.env.now_ms)) return entry;
+  if (!entry) return nullptr;
+  if (!entry->expired(call.env.now_ms)) {
+    entry->touch(call.env.clock);
+    return entry;
+  }
   // A command that only reads never waits for the log: without room there, the entry stays for
   // somebody else to delete.
   const bool reads = call.command.flags & kReadonly;

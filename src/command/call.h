@@ -22,6 +22,7 @@ struct Env {
   LogRing::Writer* writer;  // this loop's
   Server* server;
   int64_t now_ms = 0;       // time of day, read once for each batch
+  uint32_t clock = 0;       // the entries' access clock at that time
 };
 
 struct Call {

@@ -123,6 +123,8 @@ void Batch::execute(const Request& request) {
     reply_unknown_command(call);
   } else if (!command.arity_fits(request.word_count)) {
     reply_wrong_arity(call);
+  } else if ((command.flags & kDenyOom) && env_.keyspace->over_limit()) {
+    reply_out_of_memory(call);
   } else if ((command.flags & kWrite) && env_.log && env_.log->failure()) {
     reply.errorf("MISCONF Errors writing to the AOF file: %s", strerror(env_.log->failure()));
   } else {

@@ -61,6 +61,9 @@ void run_config_get(Call&);
 void run_config_set(Call&);
 void run_config_resetstat(Call&);
 void run_config_help(Call&);
+void run_memory_purge(Call&);
+void run_memory_usage(Call&);
+void run_memory_help(Call&);
 void run_time(Call&);
 void run_shutdown(Call&);
 

@@ -57,7 +57,7 @@ void run_rename(Call& call) {
   const std::string copy(entry->stored());
   const StoredValue value = {entry->type(), entry->encoding(), copy};
   if (entry->encoding() == Encoding::kBlock) entry->block()->references++;
-  if (!call.keyspace().put(call.db(), to, value, entry->expiry_ms())) {
+  if (!call.keyspace().put(call.db(), to, value, entry->expiry_ms(), call.env.clock)) {
     return reply_out_of_memory(call);
   }
   call.keyspace().erase(call.db(), from);

@@ -88,8 +88,8 @@ void log_set(Call& call, const Key& key, std::string_view value, int64_t expiry_
 bool store_string(Call& call, const Key& key, std::string_view value, int64_t expiry_ms) {
   StringScratch scratch;
   StoredValue stored;
-  if (encode_string(value, scratch, stored) &&
-      call.keyspace().put(call.db(), key, stored, expiry_ms)) {
+  if (encode_string(value, call.keyspace().blocks(), scratch, stored) &&
+      call.keyspace().put(call.db(), key, stored, expiry_ms, call.env.clock)) {
     return true;
   }
   reply_out_of_memory(call);
@@ -178,7 +178,8 @@ void add_integer(Call& call, int64_t addend) {
   }
   StringScratch scratch;
   const int64_t expiry_ms = entry ? entry->expiry_ms() : kNoExpiry;
-  if (!call.keyspace().put(call.db(), key, encode_integer(value, scratch), expiry_ms)) {
+  if (!call.keyspace().put(call.db(), key, encode_integer(value, scratch), expiry_ms,
+                           call.env.clock)) {
     return reply_out_of_memory(call);
   }
   call.log_change();

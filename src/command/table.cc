@@ -96,6 +96,21 @@ constexpr Command kConfigCommands[] = {
     {},
 };
 
+constexpr Command kMemoryCommands[] = {
+    {.name = "memory|help", .run = run_memory_help, .arity = 2, .flags = kLoading | kStale,
+     .group = Group::kServer, .since = "4.0.0", .complexity = "O(1)",
+     .summary = "List the subcommands"},
+    {.name = "memory|purge", .run = run_memory_purge, .arity = 2, .group = Group::kServer,
+     .since = "4.0.0", .complexity = "O(N) in the memory to tidy",
+     .summary = "Give free memory back to the system",
+     .tips = "request_policy:all_shards response_policy:all_succeeded"},
+    {.name = "memory|usage", .run = run_memory_usage, .arity = -3, .flags = kReadonly,
+     .group = Group::kServer, .since = "4.0.0", .complexity = "O(1)",
+     .summary = "The memory that a key takes", .keys = {2, 2, 1},
+     .specs = {{kKeyReadOnly, {2, 2, 1}}}},
+    {},
+};
+
 }  // namespace
 
 const Command kCommands[] = {
@@ -172,6 +187,9 @@ const Command kCommands[] = {
      .summary = "State and counters of the server, as text",
      .categories = kDangerousCategory,
      .tips = "nondeterministic_output request_policy:all_shards response_policy:special"},
+    {.name = "memory", .run = run_container, .arity = -2, .flags = 0, .group = Group::kServer,
+     .since = "4.0.0", .complexity = "That of the subcommand",
+     .summary = "Commands about memory", .subcommands = kMemoryCommands},
     {.name = "mget", .run = run_mget, .arity = -2, .flags = kReadonly | kFast,
      .group = Group::kString, .since = "1.0.0",
      .complexity = "O(N) in the number of keys",

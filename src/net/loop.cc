@@ -106,6 +106,7 @@ void Loop::turn() {
   // Before anything that a wake-up may be about: it is consumed here.
   if (turn_.mail) mailbox_.take(mail_);
   env_.now_ms = wall_ms();
+  env_.clock = access_clock(env_.now_ms);
   now_mono_ms_ = monotonic_ms();
   continue_stalled();
   parse_all();
@@ -117,15 +118,46 @@ void Loop::turn() {
   // Behind the closing, which makes room below maxclients.
   adopt_all();
   accept_all();
+  maintain();
   tell_status();
+}
+
+// Memory is tidied a little at a time, most of it when there is nothing else to do: each loop
+// looks after its share of the stripes, the first also after what they share.
+void Loop::maintain() {
+  const bool idle = turn_.ready.empty();
+  const int pause_ms = !maintain_more_ ? kMaintainCheckMs : idle ? kMaintainIdleMs : kMaintainBusyMs;
+  if (now_mono_ms_ - maintained_ms_ < pause_ms) return;
+  if (!maintain_more_ && batch_.commands_run() == commands_maintained_) return;
+  commands_maintained_ = batch_.commands_run();
+  Keyspace& keyspace = server_.keyspace;
+  const uint32_t loops = uint32_t(server_.loop_count);
+  const int64_t until_us = clock_us(CLOCK_MONOTONIC) + kMaintainBudgetUs;
+  // Once around all stripes without finding anything is the end.
+  uint32_t idle_stripes = 0;
+  while (idle_stripes * loops < keyspace.stripe_count() && clock_us(CLOCK_MONOTONIC) < until_us) {
+    maintain_stripe_ += loops;
+    if (maintain_stripe_ >= keyspace.stripe_count()) maintain_stripe_ = uint32_t(index_);
+    idle_stripes = keyspace.maintain(maintain_stripe_) ? 0 : idle_stripes + 1;
+  }
+  maintain_more_ = idle_stripes * loops < keyspace.stripe_count();
+  if (index_ == 0 && keyspace.maintain_shared(false)) maintain_more_ = true;
+  maintained_ms_ = now_mono_ms_;
 }
 
 // Stalled connections are waiting for the log, whose progress wakes the loop, or for a turn.
 int Loop::timeout_ms() {
-  constexpr int kStalledMs = 1;
-  if (!stalled_.empty()) return kStalledMs;
-  if (accept_again_ms_) return kAcceptRetryMs;
-  return server_.config.timeout.load(std::memory_order_relaxed) ? kIdleCheckMs : -1;
+  constexpr int kStalledMs = 1, kForEver = INT32_MAX;
+  int ms = kForEver;
+  if (!stalled_.empty()) ms = kStalledMs;
+  if (accept_again_ms_) ms = std::min(ms, kAcceptRetryMs);
+  if (server_.config.timeout.load(std::memory_order_relaxed)) ms = std::min(ms, kIdleCheckMs);
+  if (maintain_more_) {
+    ms = std::min(ms, kMaintainIdleMs);
+  } else if (batch_.commands_run() != commands_maintained_) {
+    ms = std::min(ms, kMaintainCheckMs);
+  }
+  return ms == kForEver ? -1 : ms;
 }
 
 void Loop::adopt_all() {

@@ -39,6 +39,7 @@ class Loop {
   // The steps of a turn.
   void turn();
   int timeout_ms();
+  void maintain();
   void continue_stalled();
   void parse_all();
   void run_batch();
@@ -85,6 +86,10 @@ class Loop {
   uint64_t log_tail_before_ = 0;      // of the turn
   int64_t now_mono_ms_ = 0;           // read once for each turn
   int64_t idle_check_ms_ = 0;         // when clients were last looked at for `timeout`
+  int64_t maintained_ms_ = 0;         // when maintain() last worked
+  uint64_t commands_maintained_ = 0;  // commands run by then
+  bool maintain_more_ = false;        // it left work undone
+  uint32_t maintain_stripe_ = 0;      // the next of this loop's share of the stripes
   int64_t accept_again_ms_ = 0;       // accepting is paused until then; 0: it is not
   std::atomic<bool> waits_for_log_{false};
 };

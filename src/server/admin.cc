@@ -15,6 +15,7 @@ namespace {
 
 void take_effect(Server& server) {
   set_log_level(LogLevel(server.config.loglevel.load()));
+  server.keyspace.set_limit_bytes(uint64_t(server.config.maxmemory.load()));
   server.aof.set_policy(FsyncPolicy(server.config.appendfsync.load()));
 }
 
@@ -106,6 +107,43 @@ void run_time(Call& call) {
   call.reply.array(2);
   call.reply.bulk_integer(now_us / 1000000);
   call.reply.bulk_integer(now_us % 1000000);
+}
+
+// Tidies at once what the loops would tidy by and by.
+void run_memory_purge(Call& call) {
+  Keyspace& keyspace = call.keyspace();
+  for (uint32_t i = 0; i < keyspace.stripe_count(); i++) {
+    while (keyspace.maintain(i)) continue;
+  }
+  while (keyspace.maintain_shared(true)) continue;
+  call.reply.ok();
+}
+
+void run_memory_usage(Call& call) {
+  int64_t samples;
+  for (size_t i = 3; i < call.word_count; i += 2) {
+    if (!equal_ignoring_case(call.words[i], "samples") || i + 1 == call.word_count) {
+      return reply_syntax_error(call);
+    }
+    if (!integer_argument(call, call.words[i + 1], samples)) return;
+    if (samples < 0) return reply_syntax_error(call);
+  }
+  const Entry* entry = find_live(call, call.key(0));
+  if (!entry) return call.reply.null();
+  call.reply.integer(int64_t(call.keyspace().memory_bytes(*entry)));
+}
+
+void run_memory_help(Call& call) {
+  static constexpr const char* kLines[] = {
+      "MEMORY <subcommand> [<arg> [value] [opt] ...]. Subcommands are:",
+      "PURGE",
+      "    Gather what deletions have scattered, and give free memory back to the system.",
+      "USAGE <key> [SAMPLES <count>]",
+      "    The bytes that a key and its value take.",
+      "HELP",
+      "    Print this help.",
+      nullptr};
+  reply_help(call, kLines);
 }
 
 // The log is always written and fsynced before the server ends, so SAVE and NOW change nothing;

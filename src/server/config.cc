@@ -19,7 +19,7 @@ using Text = std::string Config::*;
 
 // Parts of Redis that Ignix has not: what clients and benchmarks ask of them, or set them to.
 constexpr std::pair<const char*, const char*> kFixed[] = {
-    {"maxmemory", "0"}, {"maxmemory-policy", "noeviction"}, {"save", ""}};
+    {"maxmemory-policy", "noeviction"}, {"save", ""}};
 
 constexpr const char* kFsyncChoices[] = {"always", "everysec", "no", nullptr};
 constexpr const char* kLevelChoices[] = {"debug", "verbose", "notice", "warning", "nothing",
@@ -62,6 +62,8 @@ const Directive kDirectives[] = {
      .help = "debug, verbose, notice, warning or nothing"},
     {.name = "maxclients", .kind = Kind::kNumber, .number = &Config::maxclients, .least = 1,
      .most = 1 << 20, .changeable = true, .help = "most clients at a time"},
+    {.name = "maxmemory", .kind = Kind::kBytes, .number = &Config::maxmemory, .changeable = true,
+     .help = "most memory for data; 0: no limit"},
     {.name = "pidfile", .kind = Kind::kText, .text = &Config::pidfile,
      .help = "file for the process number"},
     {.name = "port", .kind = Kind::kNumber, .number = &Config::port, .most = 65535,
@@ -91,12 +93,12 @@ constexpr const char* kIgnored[] = {
     "client-output-buffer-limit", "cluster-*", "crash-*", "dbfilename", "disable-thp",
     "dynamic-hz", "hash-*", "hll-*", "hz", "io-threads*", "jemalloc-bg-thread", "latency-*",
     "lazyfree-*", "lfu-*", "list-*", "locale-collate", "lua-time-limit", "busy-reply-threshold",
-    "maxmemory*", "min-replicas-*", "no-appendfsync-on-rewrite", "notify-keyspace-events",
+    "maxmemory-*", "min-replicas-*", "no-appendfsync-on-rewrite", "notify-keyspace-events",
     "oom-score-adj*", "appenddirname", "proc-title-template", "protected-mode", "rdb-*",
     "rdbchecksum", "rdbcompression", "repl-*", "replica-*", "sanitize-dump-payload", "save",
     "set-max-*", "set-proc-title", "shutdown-*", "slowlog-*", "socket-mark-id",
     "stop-writes-on-bgsave-error", "stream-*", "supervised", "syslog-*", "tracking-*", "zset-*",
-    "enable-*", "maxmemory-*", "propagation-error-behavior", "ignore-warnings",
+    "enable-*", "propagation-error-behavior", "ignore-warnings",
 };
 
 const Directive* find_directive(std::string_view name) {

@@ -24,6 +24,7 @@ struct Config {
   std::atomic<int64_t> threads{0};  // 0: one for each CPU that the process may use
   std::atomic<int64_t> databases{kDatabasesDefault};
   std::atomic<int64_t> maxclients{kMaxClientsDefault};
+  std::atomic<int64_t> maxmemory{0};
   std::atomic<int64_t> query_buffer_bytes{kQueryBytesDefault};
   std::atomic<int64_t> bulk_bytes{kBulkBytesDefault};
   std::atomic<int64_t> appendonly{1};

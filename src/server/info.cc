@@ -100,7 +100,8 @@ void memory_section(Text& text, Server& server) {
   text.field_bytes("used_memory_rss", resident_bytes());
   text.field_bytes("used_memory_peak", server.peak_memory_bytes);
   text.field_bytes("total_system_memory", total);
-  text.field_bytes("maxmemory", 0);
+  text.field_bytes("used_memory_held", server.keyspace.held_bytes());
+  text.field_bytes("maxmemory", uint64_t(server.config.maxmemory.load()));
   text.field("maxmemory_policy", "noeviction");
   text.field("mem_allocator", "ignix");
 }

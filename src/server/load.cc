@@ -72,7 +72,8 @@ bool load_aof(Server& server, uint64_t& size_bytes, std::string& error) {
   // At this time nothing has expired yet: a record was written when its keys were there. What had
   // expired by then was deleted by a record of its own.
   constexpr int64_t kBeforeAllExpiries = 0;
-  Env env = {&server.keyspace, nullptr, nullptr, &server, kBeforeAllExpiries};
+  Env env = {&server.keyspace, nullptr, nullptr, &server, kBeforeAllExpiries,
+             access_clock(wall_ms())};
   Batch batch(env);
   Session session;
   AofReader reader(server.aof.fd());

@@ -1,31 +1,8 @@
 #include "store/entry.h"
 
-#include <stdlib.h>
-
 #include <cassert>
-#include <new>
-
-#ifdef __SANITIZE_ADDRESS__
-#include <sanitizer/lsan_interface.h>
-#endif
 
 namespace ignix {
-
-Block* make_block(std::string_view bytes) {
-#ifdef __SANITIZE_ADDRESS__
-  // The only pointer to it stands unaligned in an entry, where the leak checker does not look.
-  __lsan::ScopedDisabler disabler;
-#endif
-  void* memory = malloc(sizeof(Block) + bytes.size());
-  if (!memory) return nullptr;
-  Block* block = new (memory) Block{{1}, bytes.size()};
-  memcpy(block->data, bytes.data(), bytes.size());
-  return block;
-}
-
-void drop_block(Block* block) {
-  if (block->references.fetch_sub(1, std::memory_order_acq_rel) == 1) ::free(block);
-}
 
 int64_t Entry::integer() const {
   const char* p = chars() + value_offset();
@@ -58,14 +35,14 @@ size_t pack_integer(int64_t value, char out[8]) {
 }
 
 void Entry::write(const EntryShape& shape, std::string_view stored_key, std::string_view stored,
-                  int64_t expiry_ms) {
+                  int64_t expiry_ms, uint32_t clock) {
   assert(shape.value_bytes == stored.size() && shape.key_bytes == stored_key.size());
   bytes_[0] = uint8_t(uint8_t(shape.type) | uint8_t(shape.encoding) << 3 |
                       (shape.has_expiry ? kExpiryBit : 0) | (shape.long_key ? kLongKeyBit : 0) |
                       (shape.long_value() ? kLongValueBit : 0));
   // The key may stand in this very entry at another offset, so it goes first.
   if (!stored_key.empty()) memmove(chars() + key_offset(), stored_key.data(), stored_key.size());
-  memset(bytes_ + 1, 0, 3);
+  memcpy(bytes_ + 1, &clock, 3);
   bytes_[4] = uint8_t(stored_key.size());
   bytes_[5] = uint8_t(stored.size());
   if (shape.long_value()) bytes_[6] = uint8_t(stored.size() >> 8);

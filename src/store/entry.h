@@ -2,7 +2,7 @@
 //
 //     byte 0      bits 0-2  type            bits 3-4  encoding of the value
 //                 bit 5     has expiry      bit 6     long key       bit 7  long value
-//     bytes 1-3   access clock (for eviction; not kept yet)
+//     bytes 1-3   access clock: when it was last used, see access_clock()
 //     byte 4      length of the key as stored here
 //     then        length of the value as stored here; with "long value" two bytes
 //     then        expiry, ms since 1970, eight bytes, if there is one
@@ -16,30 +16,20 @@
 // hold it. kBlock: a pointer to a Block, for what would make the entry longer than kEntryBytesMax.
 #pragma once
 
-#include <atomic>
 #include <cstdint>
 #include <cstring>
 #include <string_view>
 
 #include "base/limits.h"
+#include "store/block.h"
 
 namespace ignix {
 
 enum class Type : uint8_t { kString, kList, kSet, kZset, kHash, kStream };
 enum class Encoding : uint8_t { kEmbedded, kInteger, kBlock };
 
-// A large value. Counted, so that a reply can be sent from it while the key goes on.
-struct Block {
-  std::atomic<uint32_t> references;
-  uint64_t length_bytes;
-  char data[];
-
-  std::string_view view() const { return {data, length_bytes}; }
-};
-
-// A block with one reference; nullptr if there is no memory.
-Block* make_block(std::string_view bytes);
-void drop_block(Block* block);
+// The access clock: 24 bits that advance every four seconds, for two years until they wrap.
+inline uint32_t access_clock(int64_t now_ms) { return uint32_t(now_ms >> 12) & 0xffffff; }
 
 constexpr size_t kShortKeyBytes = UINT8_MAX;
 constexpr int64_t kNoExpiry = -1;
@@ -86,6 +76,13 @@ class Entry {
   }
   bool expired(int64_t now_ms) const { return has_expiry() && expiry_ms() <= now_ms; }
 
+  uint32_t clock() const { return bytes_[1] | uint32_t(bytes_[2]) << 8 | uint32_t(bytes_[3]) << 16; }
+  // Written only when it changes, so that reading does not dirty the cache line.
+  void touch(uint32_t clock) {
+    if (this->clock() == clock) return;
+    memcpy(bytes_ + 1, &clock, 3);
+  }
+
   EntryShape shape() const {
     return {type(), encoding(), long_key(), has_expiry(), key_bytes(), stored_bytes()};
   }
@@ -93,7 +90,7 @@ class Entry {
 
   // Writes a whole entry of `shape` (shape.total_bytes() long). `stored_key` may be the entry's own.
   void write(const EntryShape& shape, std::string_view stored_key, std::string_view stored,
-             int64_t expiry_ms);
+             int64_t expiry_ms, uint32_t clock);
   // Overwrites the stored value by one of the same length.
   void overwrite(std::string_view stored) {
     memcpy(chars() + value_offset(), stored.data(), stored.size());

@@ -1,150 +1,85 @@
 #include "store/heap.h"
 
-#include <algorithm>
-#include <bit>
-#include <cassert>
-#include <cstring>
+#include <sys/mman.h>
 
 namespace ignix {
-namespace {
 
-// The first part of the heap stays on small pages: see Area::reserve().
-constexpr size_t kHugeFromBytes = 32ULL << 20;
-constexpr size_t kAddressableBytes = size_t(8) << 40;
-
-unsigned places_in(size_t place_bytes) { return unsigned(kSlabBytes / place_bytes); }
-
-}  // namespace
-
-unsigned heap_class(size_t bytes) {
-  assert(bytes > 0 && bytes <= kEntryBytesMax);
-  if (bytes <= 128) return unsigned((bytes - 1) / 8);
-  // Eight steps to a doubling: the three bits behind the leading one of bytes - 1.
-  const unsigned log = unsigned(std::bit_width(bytes - 1)) - 1;  // 7 for 129 to 256
-  return kSmallClasses + (log - 7) * 8 + unsigned((bytes - 1) >> (log - 3)) - 8;
+template <typename Classes>
+bool SlabPool<Classes>::open(size_t bytes, size_t huge_from) {
+  constexpr size_t kAddressableBytes = size_t(8) << 40;
+  huge_from_ = huge_from;
+  if (!places_.reserve(std::min(bytes, kAddressableBytes), size_t(64) << 20, huge_from)) {
+    return false;
+  }
+  const size_t slabs = places_.reserved() / kSlabBytes;
+  const size_t slabs_bytes = slabs * sizeof(Slab);
+  const size_t regions_bytes = (slabs / kSlabsPerRegion + 1) * sizeof(uint16_t);
+  return slabs_.reserve(slabs_bytes, slabs_bytes, SIZE_MAX / 2) &&
+         regions_.reserve(regions_bytes, regions_bytes, SIZE_MAX / 2);
 }
 
-bool SlabPool::open(size_t memory_bytes) {
-  // Four times the machine's memory leaves room for what fragmentation could ever ask for.
-  const size_t wanted = std::clamp(4 * memory_bytes, size_t(64) << 30, kAddressableBytes);
-  if (!places_.reserve(wanted, size_t(64) << 20, kHugeFromBytes)) return false;
-  const size_t slabs_bytes = places_.reserved() / kSlabBytes * sizeof(Slab);
-  return slabs_.reserve(slabs_bytes, slabs_bytes, SIZE_MAX / 2);
-}
-
-uint32_t SlabPool::take() {
+template <typename Classes>
+uint32_t SlabPool<Classes>::take() {
   pthread_mutex_lock(&lock_);
-  uint32_t index = free_head_;
+  uint32_t index = pop(warm_head_);
   if (index != kNoSlab) {
-    free_head_ = slab(index).next;
-    free_count_--;
+    warm_--;
+  } else if ((index = pop(cold_head_)) != kNoSlab) {
+    // A region that is whole again may be a huge page again.
+    if (--cold_in_region(index) == 0) advise_region(index, true);
   } else if (places_.ensure((size_t(next_unused_) + 1) * kSlabBytes) &&
-             slabs_.ensure((size_t(next_unused_) + 1) * sizeof(Slab))) {
+             slabs_.ensure((size_t(next_unused_) + 1) * sizeof(Slab)) &&
+             regions_.ensure((next_unused_ / kSlabsPerRegion + 1) * sizeof(uint16_t))) {
     index = next_unused_++;
   }
+  if (index != kNoSlab) taken_++;
   pthread_mutex_unlock(&lock_);
   return index;
 }
 
-void SlabPool::give_back(uint32_t index) {
+template <typename Classes>
+void SlabPool<Classes>::give_back(uint32_t index) {
   pthread_mutex_lock(&lock_);
-  slab(index).next = free_head_;
-  free_head_ = index;
-  free_count_++;
+  push(warm_head_, index);
+  warm_++;
+  taken_--;
   pthread_mutex_unlock(&lock_);
 }
 
-void SlabPool::reset() {
-  pthread_mutex_lock(&lock_);
-  places_.discard(0, size_t(next_unused_) * kSlabBytes);
-  next_unused_ = 1;
-  free_head_ = kNoSlab;
-  free_count_ = 0;
-  pthread_mutex_unlock(&lock_);
-}
-
-size_t SlabPool::bytes_taken() const {
-  pthread_mutex_lock(&lock_);
-  const size_t slabs = next_unused_ - 1 - free_count_;
-  pthread_mutex_unlock(&lock_);
-  return slabs * kSlabBytes;
-}
-
-Heap::Heap() { reset(); }
-
-void Heap::reset() {
-  used_bytes_ = 0;
-  std::fill(with_room_, with_room_ + kHeapClasses, kNoSlab);
-}
-
-Ref Heap::place(uint32_t slab, uint32_t index, size_t place_bytes) const {
-  return (size_t(slab) << (kSlabBits - 3)) + index * (place_bytes / 8);
-}
-
-void Heap::list(uint32_t index) {
-  Slab& slab = pool_->slab(index);
-  uint32_t& head = with_room_[slab.size_class];
-  slab.prev = kNoSlab;
-  slab.next = head;
-  if (head != kNoSlab) pool_->slab(head).prev = index;
-  head = index;
-  slab.listed = 1;
-}
-
-void Heap::unlist(uint32_t index) {
-  Slab& slab = pool_->slab(index);
-  if (slab.prev != kNoSlab) {
-    pool_->slab(slab.prev).next = slab.next;
-  } else {
-    with_room_[slab.size_class] = slab.next;
+template <typename Classes>
+bool SlabPool<Classes>::release(size_t keep_bytes, size_t slabs_max) {
+  for (; slabs_max > 0 && spare_bytes() > keep_bytes; slabs_max--) {
+    pthread_mutex_lock(&lock_);
+    const uint32_t index = pop(warm_head_);
+    if (index != kNoSlab) {
+      warm_--;
+      // Before the memory goes: else the kernel could fill the hole to make a huge page again.
+      if (cold_in_region(index)++ == 0) break_region(index);
+      places_.discard(size_t(index) * kSlabBytes, size_t(index + 1) * kSlabBytes);
+      push(cold_head_, index);
+    }
+    pthread_mutex_unlock(&lock_);
   }
-  if (slab.next != kNoSlab) pool_->slab(slab.next).prev = slab.prev;
-  slab.listed = 0;
+  return spare_bytes() > keep_bytes;
 }
 
-Ref Heap::allocate(size_t bytes) {
-  const unsigned size_class = heap_class(bytes);
-  const size_t place_bytes = heap_class_bytes(size_class);
-  uint32_t index = with_room_[size_class];
-  if (index == kNoSlab) {
-    index = pool_->take();
-    if (index == kNoSlab) return 0;
-    Slab& fresh = pool_->slab(index);
-    fresh.free_head = fresh.touched = fresh.used = 0;
-    fresh.size_class.store(uint8_t(size_class), std::memory_order_relaxed);
-    list(index);
-  }
-  Slab& slab = pool_->slab(index);
-  Ref ref;
-  if (slab.free_head) {
-    ref = place(index, slab.free_head - 1u, place_bytes);
-    memcpy(&slab.free_head, at(ref), sizeof slab.free_head);
-  } else {
-    ref = place(index, slab.touched++, place_bytes);
-  }
-  slab.used++;
-  if (!slab.free_head && slab.touched == places_in(place_bytes)) unlist(index);
-  used_bytes_ += place_bytes;
-  return ref;
+template <typename Classes>
+void SlabPool<Classes>::advise_region(uint32_t index, bool huge) {
+  const size_t start = size_t(index) * kSlabBytes / kRegionBytes * kRegionBytes;
+  if (start < huge_from_ || kSlabBytes >= kRegionBytes) return;
+  madvise(base() + start, kRegionBytes, huge ? MADV_HUGEPAGE : MADV_NOHUGEPAGE);
 }
 
-void Heap::free(Ref ref, size_t bytes) {
-  const size_t place_bytes = heap_class_bytes(heap_class(bytes));
-  const uint32_t index = uint32_t(ref >> (kSlabBits - 3));
-  Slab& slab = pool_->slab(index);
-  assert(slab.used > 0 && heap_class_bytes(slab.size_class) == place_bytes);
-  const size_t offset = (ref * 8) & (kSlabBytes - 1);
-  memcpy(at(ref), &slab.free_head, sizeof slab.free_head);
-  slab.free_head = uint16_t(offset / place_bytes + 1);
-  slab.used--;
-  used_bytes_ -= place_bytes;
-  if (!slab.listed) list(index);
-  // An empty slab goes back, unless it is the only one of its class with room: that would be
-  // fetched again at the next turn.
-  if (slab.used == 0 && (slab.next != kNoSlab || slab.prev != kNoSlab)) {
-    unlist(index);
-    pool_->give_back(index);
-  }
+// A huge page that no slab has reached the end of is resident all the same: that end goes as well.
+template <typename Classes>
+void SlabPool<Classes>::break_region(uint32_t index) {
+  advise_region(index, false);
+  const size_t unused = size_t(next_unused_) * kSlabBytes;
+  const size_t region_end = (size_t(index) * kSlabBytes / kRegionBytes + 1) * kRegionBytes;
+  if (unused < region_end) places_.discard(unused, region_end);
 }
+
+template class SlabPool<EntryClasses>;
+template class SlabPool<BlockClasses>;
 
 }  // namespace ignix

@@ -1,110 +1,357 @@
-// The memory of entries. Each stripe has a heap of its own, guarded by the stripe's lock; heaps get
-// their slabs from one pool that all stripes share.
+// Memory in slabs: a pool hands out slabs of one size, heaps cut them into places of one size class
+// each. Two kinds are built from it: the heaps of the stripes, for entries (store/entry.h), and the
+// heap of blocks, for large values (store/block.h).
 //
-// A slab is 16 KB of one size class. Classes are 8 bytes apart up to 128 bytes, then eight to a
-// doubling, so that rounding costs 4 bytes on average at the small end and 6 % beyond. What is known
-// of a slab stands in an array beside the slabs, not in them: headers at equal offsets of every
-// slab would fall into the same few sets of the cache.
+// What is known of a slab stands in an array beside the slabs, not in them: headers at equal
+// offsets of every slab would fall into the same few sets of the cache.
 #pragma once
 
 #include <pthread.h>
 
+#include <algorithm>
 #include <atomic>
+#include <bit>
+#include <cassert>
 #include <cstddef>
 #include <cstdint>
+#include <cstring>
 
 #include "base/area.h"
 #include "base/limits.h"
 
 namespace ignix {
 
-// Where something stands in the heap, in units of 8 bytes from its base: 40 bits, so 8 TiB.
+// Where something stands in a pool, in units of 8 bytes from its base: 40 bits, so 8 TiB.
 // 0 is nothing.
 using Ref = uint64_t;
 
-constexpr unsigned kSlabBits = 14;
-constexpr size_t kSlabBytes = size_t(1) << kSlabBits;
-constexpr unsigned kSmallClasses = 16;  // 8, 16, ... 128 bytes
-constexpr unsigned kHeapClasses = kSmallClasses + 5 * 8;
 constexpr uint32_t kNoSlab = UINT32_MAX;
 
-// The size class that holds `bytes` (1 to kEntryBytesMax), and the bytes that it holds.
-unsigned heap_class(size_t bytes);
-inline size_t heap_class_bytes(unsigned size_class) {
-  if (size_class < kSmallClasses) return (size_class + 1) * 8;
-  const unsigned step = size_class - kSmallClasses;
-  return size_t(9 + step % 8) << (4 + step / 8);
-}
+// Entries: slabs of 16 KB. Classes are 8 bytes apart up to 128 bytes, then eight to a doubling, so
+// that rounding costs 4 bytes on average at the small end and 6 % beyond.
+struct EntryClasses {
+  static constexpr unsigned kSlabBits = 14;
+  static constexpr unsigned kSmall = 16;
+  static constexpr unsigned kCount = kSmall + 5 * 8;
+
+  // The class for `bytes` (1 to kEntryBytesMax), and what it holds.
+  static unsigned of(size_t bytes) {
+    assert(bytes > 0 && bytes <= kEntryBytesMax);
+    if (bytes <= 128) return unsigned((bytes - 1) / 8);
+    // Eight steps to a doubling: the three bits behind the leading one of bytes - 1.
+    const unsigned log = unsigned(std::bit_width(bytes - 1)) - 1;  // 7 for 129 to 256
+    return kSmall + (log - 7) * 8 + unsigned((bytes - 1) >> (log - 3)) - 8;
+  }
+  static size_t bytes(unsigned size_class) {
+    if (size_class < kSmall) return (size_class + 1) * 8;
+    const unsigned step = size_class - kSmall;
+    return size_t(9 + step % 8) << (4 + step / 8);
+  }
+};
+
+// Blocks: slabs of 2 MB, four classes to a doubling from 5 KB to 1 MB. Rounding costs address space
+// only: the pages behind a block's end are not touched.
+struct BlockClasses {
+  static constexpr unsigned kSlabBits = 21;
+  static constexpr unsigned kCount = 8 * 4;
+
+  static unsigned of(size_t bytes) {
+    assert(bytes <= kSlabBlockBytesMax);
+    if (bytes <= 4096) return 0;
+    const unsigned log = unsigned(std::bit_width(bytes - 1)) - 1;  // 12 for 4,097 to 8,192
+    return (log - 12) * 4 + unsigned((bytes - 1) >> (log - 2)) - 4;
+  }
+  static size_t bytes(unsigned size_class) {
+    return size_t(5 + size_class % 4) << (10 + size_class / 4);
+  }
+};
 
 struct Slab {
-  uint16_t free_head;   // first free place + 1, 0: none. A free place starts with the next such
-  uint16_t touched;     // places handed out at least once; those behind have never been written
-  uint16_t used;        // places in use
-  std::atomic<uint8_t> size_class;  // fixed while any place is in use; read without the lock as a hint
-  uint8_t listed;       // in its heap's list of slabs with room
-  uint32_t next, prev;  // in that list, or (next) in the pool's list of free slabs
+  uint16_t free_head;  // first free place + 1, 0: none. A free place starts with the next such
+  uint16_t touched;    // places handed out at least once; those behind have never been written
+  uint16_t used;       // places in use
+  std::atomic<uint8_t> size_class;  // fixed while a place is in use; read without lock as a hint
+  uint8_t listed;      // in its heap's list of slabs with room
+  uint32_t next, prev;  // in that list, or (next) in one of the pool's lists
 };
 
 // Hands out slabs, from any thread.
+template <typename Classes>
 class SlabPool {
  public:
-  // False if the address space cannot be reserved.
-  bool open(size_t memory_bytes);
+  static constexpr size_t kSlabBytes = size_t(1) << Classes::kSlabBits;
+
+  // Reserves address space, at best `bytes`; huge pages from `huge_from` on. False if the kernel
+  // refuses.
+  bool open(size_t bytes, size_t huge_from);
 
   // kNoSlab if there is no memory.
   uint32_t take();
   void give_back(uint32_t slab);
-  // All slabs at once. Only when nothing in any of them is in use.
-  void reset();
+
+  // Gives the memory of free slabs back to the kernel until at most `keep_bytes` of it are
+  // resident, at most `slabs_max` of them. Returns whether there are more.
+  bool release(size_t keep_bytes, size_t slabs_max);
+
+  // The pages of a place behind its first go back to the kernel; the place stays the heap's.
+  void discard_tail(Ref ref, size_t bytes) {
+    constexpr size_t kPage = 4096;
+    const size_t start = ref * 8 / kPage * kPage + kPage;
+    if (ref * 8 + bytes > start + kPage) places_.discard(start, ref * 8 + bytes);
+  }
+
+  Slab& slab(uint32_t index) const { return reinterpret_cast<Slab*>(slabs_.base())[index]; }
+  char* base() const { return places_.base(); }
 
   // Without any lock: asks for the cache lines of what stands at `ref`, as many as its size class
   // may cover, but not more than a few. `ref` may be any number.
   void prefetch(Ref ref) const {
     constexpr size_t kLines = 4;
-    const uint64_t index = ref >> (kSlabBits - 3);
+    const uint64_t index = ref >> (Classes::kSlabBits - 3);
     if ((index + 1) * sizeof(Slab) > slabs_.usable()) return;
     const uint8_t size_class = slab(uint32_t(index)).size_class.load(std::memory_order_relaxed);
     const char* p = base() + ref * 8;
-    const char* last = p + heap_class_bytes(size_class) - 1;
+    const char* last = p + Classes::bytes(size_class) - 1;
     for (size_t i = 0; i < kLines && p < last; i++, p += 64) __builtin_prefetch(p);
     __builtin_prefetch(last);
   }
 
-  Slab& slab(uint32_t index) const { return reinterpret_cast<Slab*>(slabs_.base())[index]; }
-  char* base() const { return places_.base(); }
-  size_t bytes_taken() const;
+  // Slabs in the hands of heaps, and those that are free but still resident.
+  size_t taken_bytes() const { return taken_.load(std::memory_order_relaxed) * kSlabBytes; }
+  size_t spare_bytes() const { return warm_.load(std::memory_order_relaxed) * kSlabBytes; }
 
  private:
-  Area places_, slabs_;
+  static constexpr size_t kRegionBytes = 2ULL << 20;  // a huge page
+  static constexpr size_t kSlabsPerRegion = std::max<size_t>(1, kRegionBytes / kSlabBytes);
+
+  uint32_t pop(uint32_t& head) {
+    const uint32_t index = head;
+    if (index != kNoSlab) head = slab(index).next;
+    return index;
+  }
+  void push(uint32_t& head, uint32_t index) {
+    slab(index).next = head;
+    head = index;
+  }
+  // How many slabs of a region have been given back to the kernel.
+  uint16_t& cold_in_region(uint32_t index) const {
+    return reinterpret_cast<uint16_t*>(regions_.base())[index / kSlabsPerRegion];
+  }
+  void advise_region(uint32_t index, bool huge);
+  void break_region(uint32_t index);
+
+  Area places_, slabs_, regions_;
+  size_t huge_from_ = 0;
   mutable pthread_mutex_t lock_ = PTHREAD_MUTEX_INITIALIZER;
-  uint32_t next_unused_ = 1;      // under lock_; slab 0 is not used: Ref 0 is nothing
-  uint32_t free_head_ = kNoSlab;  // under lock_
-  uint32_t free_count_ = 0;       // under lock_
+  // Under lock_ (the counters are written under it):
+  uint32_t next_unused_ = 1;  // slab 0 is not used: Ref 0 is nothing
+  uint32_t warm_head_ = kNoSlab, cold_head_ = kNoSlab;  // free slabs, resident and not
+  std::atomic<size_t> taken_{0}, warm_{0};
 };
 
+// Cuts slabs into places. Not locked: the owner's affair.
+template <typename Classes>
 class Heap {
  public:
-  Heap();
-  void open(SlabPool* pool) { pool_ = pool; }
+  using Pool = SlabPool<Classes>;
+
+  Heap() { std::fill(with_room_, with_room_ + Classes::kCount, kNoSlab); }
+  void open(Pool* pool) { pool_ = pool; }
 
   // 0 if there is no memory. The bytes are not cleared.
   Ref allocate(size_t bytes);
   // `bytes` as in allocate(), or any number of the same size class.
   void free(Ref ref, size_t bytes);
-  // Forgets everything (see SlabPool::reset).
-  void reset();
 
   char* at(Ref ref) const { return pool_->base() + ref * 8; }
-  size_t used_bytes() const { return used_bytes_; }
+  size_t used_bytes() const { return used_bytes_; }  // of places in use, rounding included
+  size_t slab_bytes() const { return slab_count_ * Pool::kSlabBytes; }
+
+  // Empties a sparse slab by moving what is in it, at most `places_max` places: `moved(from, to)`
+  // for each, when the bytes have been copied. Prefers the sparsest slab of the class with the most
+  // room to gain. Returns false when there is nothing worth moving: free places make up less than
+  // a sixteenth of each class, or hardly more than a slab.
+  template <typename Moved>
+  bool compact(size_t places_max, Moved moved);
 
  private:
-  Ref place(uint32_t slab, uint32_t index, size_t place_bytes) const;
+  struct ClassState {
+    uint32_t slabs = 0, used = 0;
+  };
+
+  static unsigned places_in(unsigned size_class) {
+    return unsigned(Pool::kSlabBytes / Classes::bytes(size_class));
+  }
+  Ref place(uint32_t slab, uint32_t index, size_t place_bytes) const {
+    return (size_t(slab) << (Classes::kSlabBits - 3)) + index * (place_bytes / 8);
+  }
   void list(uint32_t slab);
   void unlist(uint32_t slab);
+  void drop_slab(uint32_t slab);
+  unsigned class_to_compact() const;
+  uint32_t choose_source(unsigned size_class);
 
-  SlabPool* pool_ = nullptr;
-  size_t used_bytes_ = 0;            // of places in use, rounding included
-  uint32_t with_room_[kHeapClasses];  // lists of slabs with room; the first is allocated from
+  Pool* pool_ = nullptr;
+  size_t used_bytes_ = 0;
+  size_t slab_count_ = 0;
+  uint32_t with_room_[Classes::kCount];  // lists of slabs with room; the first is allocated from
+  ClassState classes_[Classes::kCount];
 };
+
+extern template class SlabPool<EntryClasses>;
+extern template class SlabPool<BlockClasses>;
+using EntryPool = SlabPool<EntryClasses>;
+using EntryHeap = Heap<EntryClasses>;
+
+// ---- the heap's way of a command
+
+template <typename Classes>
+Ref Heap<Classes>::allocate(size_t bytes) {
+  const unsigned size_class = Classes::of(bytes);
+  const size_t place_bytes = Classes::bytes(size_class);
+  uint32_t index = with_room_[size_class];
+  if (index == kNoSlab) {
+    index = pool_->take();
+    if (index == kNoSlab) return 0;
+    Slab& fresh = pool_->slab(index);
+    fresh.free_head = fresh.touched = fresh.used = 0;
+    fresh.size_class.store(uint8_t(size_class), std::memory_order_relaxed);
+    list(index);
+    slab_count_++;
+    classes_[size_class].slabs++;
+  }
+  Slab& slab = pool_->slab(index);
+  Ref ref;
+  if (slab.free_head) {
+    ref = place(index, slab.free_head - 1u, place_bytes);
+    memcpy(&slab.free_head, at(ref), sizeof slab.free_head);
+  } else {
+    ref = place(index, slab.touched++, place_bytes);
+  }
+  slab.used++;
+  classes_[size_class].used++;
+  if (!slab.free_head && slab.touched == places_in(size_class)) unlist(index);
+  used_bytes_ += place_bytes;
+  return ref;
+}
+
+template <typename Classes>
+void Heap<Classes>::free(Ref ref, size_t bytes) {
+  const unsigned size_class = Classes::of(bytes);
+  const size_t place_bytes = Classes::bytes(size_class);
+  const uint32_t index = uint32_t(ref >> (Classes::kSlabBits - 3));
+  Slab& slab = pool_->slab(index);
+  assert(slab.used > 0 && slab.size_class == size_class);
+  const size_t offset = (ref * 8) & (Pool::kSlabBytes - 1);
+  memcpy(at(ref), &slab.free_head, sizeof slab.free_head);
+  slab.free_head = uint16_t(offset / place_bytes + 1);
+  slab.used--;
+  classes_[size_class].used--;
+  used_bytes_ -= place_bytes;
+  if (!slab.listed) list(index);
+  // An empty slab goes back, unless it is the only one of its class with room: that would be
+  // fetched again at the next turn.
+  if (slab.used == 0 && (slab.next != kNoSlab || slab.prev != kNoSlab)) drop_slab(index);
+}
+
+template <typename Classes>
+void Heap<Classes>::list(uint32_t index) {
+  Slab& slab = pool_->slab(index);
+  uint32_t& head = with_room_[slab.size_class];
+  slab.prev = kNoSlab;
+  slab.next = head;
+  if (head != kNoSlab) pool_->slab(head).prev = index;
+  head = index;
+  slab.listed = 1;
+}
+
+template <typename Classes>
+void Heap<Classes>::unlist(uint32_t index) {
+  Slab& slab = pool_->slab(index);
+  if (slab.prev != kNoSlab) {
+    pool_->slab(slab.prev).next = slab.next;
+  } else {
+    with_room_[slab.size_class] = slab.next;
+  }
+  if (slab.next != kNoSlab) pool_->slab(slab.next).prev = slab.prev;
+  slab.listed = 0;
+}
+
+template <typename Classes>
+void Heap<Classes>::drop_slab(uint32_t index) {
+  unlist(index);
+  slab_count_--;
+  classes_[pool_->slab(index).size_class].slabs--;
+  pool_->give_back(index);
+}
+
+// ---- compaction
+
+// kCount if none is worth it.
+template <typename Classes>
+unsigned Heap<Classes>::class_to_compact() const {
+  unsigned best = Classes::kCount;
+  size_t best_bytes = 0;
+  for (unsigned c = 0; c < Classes::kCount; c++) {
+    const size_t places = size_t(classes_[c].slabs) * places_in(c);
+    const size_t free_places = places - classes_[c].used;
+    if (4 * free_places < 5 * places_in(c) || free_places * 16 < places) continue;
+    if (free_places * Classes::bytes(c) <= best_bytes) continue;
+    best_bytes = free_places * Classes::bytes(c);
+    best = c;
+  }
+  return best;
+}
+
+// The slab with the fewest places in use; the one with the most goes to the head of the list, where
+// the next allocations come from.
+template <typename Classes>
+uint32_t Heap<Classes>::choose_source(unsigned size_class) {
+  uint32_t sparsest = with_room_[size_class], densest = sparsest;
+  for (uint32_t i = sparsest; i != kNoSlab; i = pool_->slab(i).next) {
+    if (pool_->slab(i).used < pool_->slab(sparsest).used) sparsest = i;
+    if (pool_->slab(i).used > pool_->slab(densest).used) densest = i;
+  }
+  if (densest != sparsest) {
+    unlist(densest);
+    list(densest);
+  }
+  return sparsest;
+}
+
+template <typename Classes>
+template <typename Moved>
+bool Heap<Classes>::compact(size_t places_max, Moved moved) {
+  const unsigned size_class = class_to_compact();
+  if (size_class == Classes::kCount) return false;
+  const size_t place_bytes = Classes::bytes(size_class);
+  const uint32_t source = choose_source(size_class);
+  Slab& slab = pool_->slab(source);
+  unlist(source);  // so that nothing is moved into it
+  bool is_free[Pool::kSlabBytes / 8] = {};
+  for (uint16_t at_place = slab.free_head; at_place;) {
+    is_free[at_place - 1] = true;
+    memcpy(&at_place, at(place(source, at_place - 1u, place_bytes)), sizeof at_place);
+  }
+  const uint16_t touched = slab.touched;
+  for (uint32_t i = 0; i < touched && places_max > 0 && slab.used > 0; i++) {
+    if (is_free[i]) continue;
+    const Ref from = place(source, i, place_bytes);
+    const Ref to = allocate(place_bytes);
+    if (!to) break;
+    memcpy(at(to), at(from), place_bytes);
+    moved(from, to);
+    // As free() does it, but for the lists.
+    memcpy(at(from), &slab.free_head, sizeof slab.free_head);
+    slab.free_head = uint16_t(i + 1);
+    slab.used--;
+    classes_[size_class].used--;
+    used_bytes_ -= place_bytes;
+    places_max--;
+  }
+  list(source);
+  if (slab.used == 0) drop_slab(source);
+  return true;
+}
 
 }  // namespace ignix

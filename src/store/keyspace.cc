@@ -1,5 +1,6 @@
 #include "store/keyspace.h"
 
+#include <sys/resource.h>
 #include <sys/sysinfo.h>
 
 #include <algorithm>
@@ -12,10 +13,20 @@
 namespace ignix {
 namespace {
 
-size_t machine_memory_bytes() {
+constexpr size_t kHugeFromBytes = 32ULL << 20;  // a small heap stays on small pages
+
+// The machine's memory; less where RLIMIT_AS leaves no room for reserving several times as much.
+size_t memory_to_reserve_for() {
   struct sysinfo info;
-  if (sysinfo(&info) != 0) return size_t(16) << 30;
-  return size_t(info.totalram) * info.mem_unit;
+  size_t bytes = size_t(16) << 30;
+  if (sysinfo(&info) == 0) bytes = size_t(info.totalram) * info.mem_unit;
+  rlimit limit;
+  if (getrlimit(RLIMIT_AS, &limit) == 0 && limit.rlim_cur != RLIM_INFINITY) {
+    bytes = std::min<size_t>(bytes, limit.rlim_cur / 12);
+    log_warning("the address space is limited to %llu MB (ulimit -v): at most %llu MB of data",
+                (unsigned long long)(limit.rlim_cur >> 20), (unsigned long long)(bytes >> 18));
+  }
+  return bytes;
 }
 
 }  // namespace
@@ -27,11 +38,11 @@ bool Keyspace::open(int databases, int threads) {
   stripe_bits_ = unsigned(std::countr_zero(stripe_count_));
   secret_ = random_hash_secret();
   stripes_.reset(new (std::nothrow) Stripe[stripe_count_]);
-  areas_.reset(new (std::nothrow) TableAreas[size_t(databases)]);
-  const size_t memory = machine_memory_bytes();
-  bool opened = stripes_ && areas_ && pool_.open(memory);
-  for (int db = 0; opened && db < databases; db++) opened = areas_[db].reserve(memory);
-  if (!opened) {
+  areas_.reset(new (std::nothrow) std::atomic<TableAreas*>[size_t(databases)]());
+  reserve_bytes_ = memory_to_reserve_for();
+  // Four times the memory leaves room for what fragmentation could ever ask for.
+  if (!stripes_ || !areas_ || !pool_.open(4 * reserve_bytes_, kHugeFromBytes) ||
+      !blocks_.open(2 * reserve_bytes_) || !prepare_areas(0)) {
     log_warning("cannot reserve address space for the keyspace: see ulimit -v");
     return false;
   }
@@ -40,6 +51,31 @@ bool Keyspace::open(int databases, int threads) {
     stripes_[i].others = std::vector<TableState>(size_t(databases) - 1);
   }
   return true;
+}
+
+TableAreas* Keyspace::make_areas() {
+  if (!spare_areas_.empty()) {
+    TableAreas* areas = spare_areas_.back();
+    spare_areas_.pop_back();
+    return areas;
+  }
+  TableAreas* areas = new (std::nothrow) TableAreas;
+  if (areas && !areas->reserve(reserve_bytes_)) {
+    delete areas;
+    return nullptr;
+  }
+  return areas;
+}
+
+// False if there is no address space for the database's tables.
+bool Keyspace::prepare_areas(int db) {
+  if (areas_[db].load(std::memory_order_acquire)) return true;
+  pthread_mutex_lock(&areas_lock_);
+  if (!areas_[db].load(std::memory_order_relaxed)) {
+    areas_[db].store(make_areas(), std::memory_order_release);
+  }
+  pthread_mutex_unlock(&areas_lock_);
+  return areas_[db].load(std::memory_order_relaxed) != nullptr;
 }
 
 void Keyspace::lock_all() {
@@ -55,41 +91,39 @@ Entry* Keyspace::find(int db, const Key& key) const {
   return place ? entry(place.ref()) : nullptr;
 }
 
-void Keyspace::drop_value(Stripe& stripe, Entry* entry) {
-  if (entry->encoding() != Encoding::kBlock) return;
-  stripe.block_bytes -= entry->block()->length_bytes;
-  drop_block(entry->block());
+void Keyspace::drop_value(Entry* entry) {
+  if (entry->encoding() == Encoding::kBlock) drop_block(entry->block());
 }
 
-void Keyspace::drop_blocks(Stripe& stripe, Entry* entry) {
-  drop_value(stripe, entry);
-  if (Block* key = entry->key_block()) {
-    stripe.block_bytes -= key->length_bytes;
-    drop_block(key);
-  }
+void Keyspace::drop_blocks(Entry* entry) {
+  drop_value(entry);
+  if (Block* key = entry->key_block()) drop_block(key);
 }
 
-bool Keyspace::put(int db, const Key& key, const StoredValue& value, int64_t expiry_ms) {
+void Keyspace::free_entry(Stripe& stripe, Ref ref) {
+  Entry* old = entry(ref);
+  drop_blocks(old);
+  stripe.heap.free(ref, old->total_bytes());
+}
+
+bool Keyspace::put(int db, const Key& key, const StoredValue& value, int64_t expiry_ms,
+                   uint32_t clock) {
   const uint32_t index = stripe_index(key.hash);
   Stripe& stripe = stripes_[index];
   const SlotPlace place = table(db, index).find(key.hash, key.text);
-  const bool done = place ? replace(stripe, state(db, index), place, value, expiry_ms)
-                          : add(db, stripe, key, value, expiry_ms);
-  if (value.encoding == Encoding::kBlock) {
+  const bool done = place ? replace(stripe, state(db, index), place, value, expiry_ms, clock)
+                          : add(db, stripe, key, value, expiry_ms, clock);
+  if (!done && value.encoding == Encoding::kBlock) {
     Block* block;
     memcpy(&block, value.bytes.data(), sizeof block);
-    if (done) {
-      stripe.block_bytes += block->length_bytes;
-    } else {
-      drop_block(block);
-    }
+    drop_block(block);
   }
   return done;
 }
 
 // The key stays as it is stored. An entry whose size class does not change is written in place.
 bool Keyspace::replace(Stripe& stripe, TableState& state, SlotPlace place,
-                       const StoredValue& value, int64_t expiry_ms) {
+                       const StoredValue& value, int64_t expiry_ms, uint32_t clock) {
   const Ref old_ref = place.ref();
   Entry* old = entry(old_ref);
   const EntryShape before = old->shape();
@@ -99,14 +133,14 @@ bool Keyspace::replace(Stripe& stripe, TableState& state, SlotPlace place,
   after.value_bytes = value.bytes.size();
   after.has_expiry = expiry_ms != kNoExpiry;
   const size_t before_bytes = before.total_bytes(), after_bytes = after.total_bytes();
-  if (heap_class(before_bytes) == heap_class(after_bytes)) {
-    drop_value(stripe, old);
-    old->write(after, old->stored_key(), value.bytes, expiry_ms);
+  if (EntryClasses::of(before_bytes) == EntryClasses::of(after_bytes)) {
+    drop_value(old);
+    old->write(after, old->stored_key(), value.bytes, expiry_ms, clock);
   } else {
     const Ref ref = stripe.heap.allocate(after_bytes);
     if (!ref) return false;
-    drop_value(stripe, old);
-    entry(ref)->write(after, old->stored_key(), value.bytes, expiry_ms);
+    drop_value(old);
+    entry(ref)->write(after, old->stored_key(), value.bytes, expiry_ms, clock);
     place.bucket->set_ref(place.slot, ref);
     stripe.heap.free(old_ref, before_bytes);
   }
@@ -115,7 +149,8 @@ bool Keyspace::replace(Stripe& stripe, TableState& state, SlotPlace place,
 }
 
 bool Keyspace::add(int db, Stripe& stripe, const Key& key, const StoredValue& value,
-                   int64_t expiry_ms) {
+                   int64_t expiry_ms, uint32_t clock) {
+  if (!prepare_areas(db)) return false;
   const uint32_t index = stripe_index(key.hash);
   std::string_view stored_key = key.text;
   Block* key_block = nullptr;
@@ -126,16 +161,15 @@ bool Keyspace::add(int db, Stripe& stripe, const Key& key, const StoredValue& va
                       .key_bytes = stored_key.size(),
                       .value_bytes = value.bytes.size()};
   if (shape.long_key) {
-    key_block = make_block(key.text);
+    key_block = blocks_.make(key.text);
     if (!key_block) return false;
     stored_key = {reinterpret_cast<const char*>(&key_block), sizeof key_block};
     shape.key_bytes = stored_key.size();
   }
   const Ref ref = stripe.heap.allocate(shape.total_bytes());
   if (ref) {
-    entry(ref)->write(shape, stored_key, value.bytes, expiry_ms);
+    entry(ref)->write(shape, stored_key, value.bytes, expiry_ms, clock);
     if (table(db, index).insert(key.hash, ref)) {
-      if (key_block) stripe.block_bytes += key.text.size();
       state(db, index).expiries += shape.has_expiry;
       return true;
     }
@@ -156,30 +190,16 @@ bool Keyspace::erase(int db, const Key& key) {
   state(db, index).expiries -= old->has_expiry();
   // While the entry's key can still be read: joining buckets hashes no keys, but splitting does.
   keys.erase(key.hash, place);
-  drop_blocks(stripe, old);
-  stripe.heap.free(ref, old->total_bytes());
+  free_entry(stripe, ref);
   return true;
 }
 
-void Keyspace::flush(int db) {
-  for (uint32_t i = 0; i < stripe_count_; i++) {
-    Stripe& stripe = stripes_[i];
-    TableState& keys = state(db, i);
-    const Table entries = table(db, i);
-    const uint32_t buckets = keys.buckets.load(std::memory_order_relaxed);
-    for (uint32_t bucket = 0; bucket < buckets; bucket++) {
-      entries.for_each_in(bucket, [&](Ref ref) {
-        Entry* old = entry(ref);
-        drop_blocks(stripe, old);
-        stripe.heap.free(ref, old->total_bytes());
-      });
-    }
-    keys.buckets.store(0, std::memory_order_relaxed);
-    keys.overflow_touched = keys.overflow_free = keys.overflow_spare = 0;
-    keys.keys = keys.expiries = 0;
-  }
-  areas_[db].buckets.discard(0, SIZE_MAX);
-  areas_[db].overflow.discard(0, SIZE_MAX);
+size_t Keyspace::memory_bytes(const Entry& entry) const {
+  constexpr size_t kBucketShare = 10;
+  size_t bytes = EntryClasses::bytes(EntryClasses::of(entry.total_bytes())) + kBucketShare;
+  if (entry.encoding() == Encoding::kBlock) bytes += sizeof(Block) + entry.block()->length_bytes;
+  if (const Block* key = entry.key_block()) bytes += sizeof(Block) + key->length_bytes;
+  return bytes;
 }
 
 uint64_t Keyspace::key_count(int db) const {
@@ -195,10 +215,10 @@ uint64_t Keyspace::expiry_count(int db) const {
 }
 
 uint64_t Keyspace::used_bytes() {
-  uint64_t bytes = 0;
+  uint64_t bytes = blocks_.used_bytes();
   for (uint32_t i = 0; i < stripe_count_; i++) {
     SpinGuard guard(stripes_[i].lock);
-    bytes += stripes_[i].heap.used_bytes() + stripes_[i].block_bytes;
+    bytes += stripes_[i].heap.used_bytes();
     for (int db = 0; db < databases_; db++) {
       const TableState& keys = state(db, i);
       bytes += (keys.buckets.load(std::memory_order_relaxed) + uint64_t(keys.overflow_touched)) *

@@ -6,6 +6,8 @@
 // to one of them means is decided by the commands (command/access.h).
 #pragma once
 
+#include <pthread.h>
+
 #include <cstdint>
 #include <memory>
 #include <string_view>
@@ -13,6 +15,7 @@
 
 #include "base/hash.h"
 #include "base/lock.h"
+#include "store/block.h"
 #include "store/heap.h"
 #include "store/table.h"
 
@@ -31,14 +34,24 @@ struct StoredValue {
   std::string_view bytes;
 };
 
+// A database that was flushed: its entries are freed by and by, stripe by stripe (maintain()).
+struct FlushedAreas {
+  TableAreas* areas;
+  std::atomic<uint32_t> stripes_left;
+};
+struct FlushedTable {
+  TableState state;
+  FlushedAreas* flushed;
+};
+
 struct alignas(64) Stripe {
   SpinLock lock;  // guards all the rest
   uint64_t hits = 0, misses = 0;
   TableState first;  // of database 0, in the lock's cache line
   std::vector<TableState> others;
+  EntryHeap heap;
   uint64_t expired = 0;  // entries deleted because their time had come
-  Heap heap;
-  uint64_t block_bytes = 0;  // of values and keys outside of the heap
+  std::vector<std::unique_ptr<FlushedTable>> flushed;
 };
 
 class Keyspace {
@@ -49,6 +62,7 @@ class Keyspace {
 
   int databases() const { return databases_; }
   uint32_t stripe_count() const { return stripe_count_; }
+  BlockHeap& blocks() { return blocks_; }
 
   Key key(std::string_view text) const { return {hash_bytes(secret_, text), text}; }
   uint32_t stripe_index(uint64_t hash) const { return uint32_t(hash) & (stripe_count_ - 1); }
@@ -74,20 +88,49 @@ class Keyspace {
 
   // Makes `value` the value of `key`, in the place of what was there. Takes over a block's
   // reference, also when it fails. False if there is no memory: then nothing has changed.
-  bool put(int db, const Key& key, const StoredValue& value, int64_t expiry_ms);
+  bool put(int db, const Key& key, const StoredValue& value, int64_t expiry_ms, uint32_t clock);
 
   // False if it is not there.
   bool erase(int db, const Key& key);
 
+  // What an entry takes, rounding, blocks and its share of a bucket included.
+  size_t memory_bytes(const Entry& entry) const;
+
   // From here on: all stripes are locked.
 
+  // The database is empty at once; the memory of a large one comes back by and by.
   void flush(int db);
   // Entries of a database, those that have expired but were not touched since included.
   uint64_t key_count(int db) const;
   uint64_t expiry_count(int db) const;
 
-  // Bytes of entries, blocks and buckets. Takes the stripes' locks, one by one.
+  // From here on: no stripe is locked by the caller.
+
+  // Bytes of entries, blocks and buckets, without what is free in between. Takes the stripes'
+  // locks, one by one.
   uint64_t used_bytes();
+
+  // Bytes that the store holds of the machine: what maxmemory is about. No lock; the buckets' part
+  // is as of the last update_table_bytes().
+  uint64_t held_bytes() const {
+    return pool_.taken_bytes() + blocks_.used_bytes() +
+           table_bytes_.load(std::memory_order_relaxed);
+  }
+  void update_table_bytes();
+
+  // maxmemory; 0: no limit. Any thread.
+  void set_limit_bytes(uint64_t bytes) { limit_bytes_.store(bytes, std::memory_order_relaxed); }
+  bool over_limit() const {
+    const uint64_t limit = limit_bytes_.load(std::memory_order_relaxed);
+    return limit && held_bytes() > limit;
+  }
+
+  // A little work (some tens of microseconds) on a stripe: frees entries of flushed databases,
+  // empties sparse slabs. Returns whether there is more.
+  bool maintain(uint32_t stripe);
+  // A little work on what stripes share: gives free slabs, dropped blocks and unused buckets back
+  // to the kernel. `all`: spare memory that is kept for reuse, too.
+  bool maintain_shared(bool all);
 
  private:
   TableState& state(int db, uint32_t stripe) const {
@@ -95,22 +138,40 @@ class Keyspace {
     return db == 0 ? s.first : s.others[size_t(db) - 1];
   }
   Table table(int db, uint32_t stripe) const {
-    return Table(state(db, stripe), areas_[db], secret_, pool_, stripe, stripe_bits_);
+    return Table(state(db, stripe), areas_[db].load(std::memory_order_acquire), secret_, pool_,
+                 stripe, stripe_bits_);
   }
   Entry* entry(Ref ref) const { return reinterpret_cast<Entry*>(pool_.base() + ref * 8); }
-  void drop_blocks(Stripe& stripe, Entry* entry);
-  void drop_value(Stripe& stripe, Entry* entry);
+  TableAreas* make_areas();
+  bool prepare_areas(int db);
+  void drop_blocks(Entry* entry);
+  void drop_value(Entry* entry);
+  void free_entry(Stripe& stripe, Ref ref);
   bool replace(Stripe& stripe, TableState& state, SlotPlace place, const StoredValue& value,
-               int64_t expiry_ms);
-  bool add(int db, Stripe& stripe, const Key& key, const StoredValue& value, int64_t expiry_ms);
+               int64_t expiry_ms, uint32_t clock);
+  bool add(int db, Stripe& stripe, const Key& key, const StoredValue& value, int64_t expiry_ms,
+           uint32_t clock);
+  void flush_at_once(int db);
+  bool free_flushed(uint32_t stripe);
+  void recycle(FlushedAreas* flushed);
+  void fix_slot(uint32_t stripe, Ref from, Ref to);
+  bool trim_buckets(int db);
 
   int databases_ = 0;
   uint32_t stripe_count_ = 0;
   unsigned stripe_bits_ = 0;
+  size_t reserve_bytes_ = 0;
   HashSecret secret_ = {};
-  SlabPool pool_;
+  EntryPool pool_;
+  BlockHeap blocks_;
   std::unique_ptr<Stripe[]> stripes_;
-  std::unique_ptr<TableAreas[]> areas_;  // one for each database
+  std::atomic<uint64_t> table_bytes_{0}, limit_bytes_{0};
+
+  // One for each database, made when it is first used. Areas are never unmapped, since a prefetch
+  // may look into those of a database that has just been flushed: they are used again.
+  std::unique_ptr<std::atomic<TableAreas*>[]> areas_;  // changed with all stripes locked, or from null
+  pthread_mutex_t areas_lock_ = PTHREAD_MUTEX_INITIALIZER;
+  std::vector<TableAreas*> spare_areas_;  // under areas_lock_; empty and zero
 };
 
 // Locks the stripes of one command in ascending order, each once. Keeps its memory between uses.

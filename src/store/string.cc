@@ -24,7 +24,8 @@ StoredValue encode_integer(int64_t value, StringScratch& scratch) {
   return {Type::kString, Encoding::kInteger, {scratch.bytes, length}};
 }
 
-bool encode_string(std::string_view value, StringScratch& scratch, StoredValue& stored) {
+bool encode_string(std::string_view value, BlockHeap& blocks, StringScratch& scratch,
+                   StoredValue& stored) {
   int64_t number;
   if (value.size() <= kIntegerBytesMax && parse_integer(value, number)) {
     stored = encode_integer(number, scratch);
@@ -34,7 +35,7 @@ bool encode_string(std::string_view value, StringScratch& scratch, StoredValue& 
     stored = {Type::kString, Encoding::kEmbedded, value};
     return true;
   }
-  Block* block = make_block(value);
+  Block* block = blocks.make(value);
   if (!block) return false;
   memcpy(scratch.bytes, &block, sizeof block);
   stored = {Type::kString, Encoding::kBlock, {scratch.bytes, sizeof block}};

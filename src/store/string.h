@@ -20,7 +20,8 @@ std::string_view string_value(const Entry& entry, StringScratch& scratch);
 
 // Prepares `value` for Keyspace::put, as an integer, embedded or as a block, whichever fits. The
 // result points into `value` or `scratch`. False if there is no memory for a block.
-bool encode_string(std::string_view value, StringScratch& scratch, StoredValue& stored);
+bool encode_string(std::string_view value, BlockHeap& blocks, StringScratch& scratch,
+                   StoredValue& stored);
 StoredValue encode_integer(int64_t value, StringScratch& scratch);
 
 // The value as an integer; false if it is not one.

@@ -10,7 +10,7 @@ namespace {
 // the buckets not yet split carry up to twice as much as the others; 7 of 10 slots leaves a tenth
 // of the buckets with an overflow, and costs about 10 bytes a key in all.
 constexpr uint64_t kSplitAbove = 7;
-constexpr uint64_t kJoinBelow = 3;
+constexpr uint64_t kJoinBelow = 6;
 
 constexpr uint32_t kBucketsMax = 1u << 30;
 constexpr size_t kHugeFromBytes = 8ULL << 20;
@@ -23,6 +23,12 @@ bool TableAreas::reserve(size_t memory_bytes) {
   constexpr size_t kLeast = 4ULL << 20;
   return buckets.reserve(memory_bytes, kLeast, kHugeFromBytes) &&
          overflow.reserve(memory_bytes / 2, kLeast, kHugeFromBytes);
+}
+
+void TableAreas::clear() {
+  buckets.discard(0, SIZE_MAX);
+  overflow.discard(0, SIZE_MAX);
+  touched.store(0, std::memory_order_relaxed);
 }
 
 SlotPlace Table::find(uint64_t hash, std::string_view key) const {
@@ -41,10 +47,24 @@ SlotPlace Table::find(uint64_t hash, std::string_view key) const {
   }
 }
 
+SlotPlace Table::find_ref(uint64_t hash, Ref ref) const {
+  const uint32_t buckets = state_.buckets.load(std::memory_order_relaxed);
+  if (!buckets) return {};
+  for (Bucket* bucket = at(home(hash, buckets));; bucket = overflow_at(bucket->overflow())) {
+    for (unsigned slot = 0; slot < kSlotsPerBucket && bucket->fingerprint(slot); slot++) {
+      if (bucket->ref(slot) == ref) return {bucket, slot};
+    }
+    if (!bucket->overflow()) return {};
+  }
+}
+
 void Table::prefetch_entries(uint64_t hash) const {
   const uint32_t buckets = state_.buckets.load(std::memory_order_relaxed);
-  if (!buckets) return;
-  const Bucket* bucket = at(home(hash, buckets));
+  if (!buckets || !areas_) return;
+  const uint32_t index = home(hash, buckets);
+  // The areas may be fresh ones already, and the number of buckets still that of the old.
+  if (((uint64_t(index) + 1) << stripe_bits_) * sizeof(Bucket) > areas_->buckets.usable()) return;
+  const Bucket* bucket = at(index);
   for (SlotMask mask = bucket->match(fingerprint_of(hash)); mask; mask &= mask - 1) {
     pool_.prefetch(bucket->ref(first_slot(mask)));
   }
@@ -55,11 +75,16 @@ bool Table::ensure(const Area& area, uint32_t index) const {
   return const_cast<Area&>(area).ensure(end);
 }
 
+void Table::touch_bucket(uint32_t index) {
+  uint32_t touched = areas_->touched.load(std::memory_order_relaxed);
+  while (touched <= index && !areas_->touched.compare_exchange_weak(touched, index + 1)) continue;
+}
+
 // Makes sure that `count` overflow buckets can be had without failure.
 bool Table::ensure_spare(uint32_t count) {
   while (state_.overflow_spare < count) {
     const uint32_t index = state_.overflow_touched + 1;
-    if (!ensure(areas_.overflow, index)) return false;
+    if (!ensure(areas_->overflow, index)) return false;
     state_.overflow_touched = index;
     overflow_at(index)->set_overflow(state_.overflow_free);
     state_.overflow_free = index;
@@ -108,8 +133,9 @@ void Table::remove_from_chain(Bucket* home, SlotPlace place) {
 bool Table::insert(uint64_t hash, Ref ref) {
   uint32_t buckets = state_.buckets.load(std::memory_order_relaxed);
   if (!buckets) {
-    if (!ensure(areas_.buckets, 0)) return false;
+    if (!ensure(areas_->buckets, 0)) return false;
     buckets = 1;
+    touch_bucket(0);
     state_.buckets.store(buckets, std::memory_order_relaxed);
   }
   if (!add_to_chain(at(home(hash, buckets)), fingerprint_of(hash), ref)) return false;
@@ -129,12 +155,13 @@ void Table::erase(uint64_t hash, SlotPlace place) {
 // taken all at once. Does nothing if memory is short.
 void Table::split() {
   const uint32_t buckets = state_.buckets.load(std::memory_order_relaxed);
-  if (buckets >= kBucketsMax || !ensure(areas_.buckets, buckets)) return;
+  if (buckets >= kBucketsMax || !ensure(areas_->buckets, buckets)) return;
   const uint32_t from = buckets - std::bit_floor(buckets);
   uint32_t chained = 0;
   for (Bucket* b = at(from); b->overflow(); b = overflow_at(b->overflow())) chained++;
   if (!ensure_spare(chained)) return;
   for_each_in(from, [&](Ref ref) { __builtin_prefetch(entry(ref)); });
+  touch_bucket(buckets);
   state_.buckets.store(buckets + 1, std::memory_order_relaxed);
   const auto goes = [&](Ref ref) {
     return home(hash_bytes(secret_, entry(ref)->key()), buckets + 1) != from;

@@ -27,13 +27,29 @@ struct TableState {
   uint32_t overflow_spare = 0;       // how many are in that list
   uint64_t keys = 0;
   uint64_t expiries = 0;             // keys with an expiry
+
+  TableState() = default;
+  TableState& operator=(const TableState& other) {
+    buckets.store(other.buckets.load(std::memory_order_relaxed), std::memory_order_relaxed);
+    overflow_touched = other.overflow_touched;
+    overflow_free = other.overflow_free;
+    overflow_spare = other.overflow_spare;
+    keys = other.keys;
+    expiries = other.expiries;
+    return *this;
+  }
+  void clear() { *this = TableState(); }
 };
 
 // The two areas of a database.
 struct TableAreas {
   Area buckets, overflow;
+  // No bucket at this index or above has been used in any stripe.
+  std::atomic<uint32_t> touched{0};
 
   bool reserve(size_t memory_bytes);
+  // Empty again, and the memory with the kernel. Nobody may use a bucket.
+  void clear();
 };
 
 struct SlotPlace {
@@ -46,7 +62,8 @@ struct SlotPlace {
 
 class Table {
  public:
-  Table(TableState& state, TableAreas& areas, const HashSecret& secret, const SlabPool& pool,
+  // `areas` may be missing as long as nothing has been stored.
+  Table(TableState& state, TableAreas* areas, const HashSecret& secret, const EntryPool& pool,
         uint32_t stripe, unsigned stripe_bits)
       : state_(state), areas_(areas), secret_(secret), pool_(pool), stripe_(stripe),
         stripe_bits_(stripe_bits) {}
@@ -69,10 +86,13 @@ class Table {
 
   const TableState& state() const { return state_; }
 
+  // The slot of an entry that is in the table for sure, or else none.
+  SlotPlace find_ref(uint64_t hash, Ref ref) const;
+
   // Without the lock: the home bucket's line; then the lines of the entries that may be meant.
   void prefetch_bucket(uint64_t hash) const {
     const uint32_t buckets = state_.buckets.load(std::memory_order_relaxed);
-    if (buckets) __builtin_prefetch(at(home(hash, buckets)));
+    if (buckets && areas_) __builtin_prefetch(at(home(hash, buckets)));
   }
   void prefetch_entries(uint64_t hash) const;
 
@@ -84,11 +104,11 @@ class Table {
     return index < buckets ? index : index & (half - 1);
   }
   Bucket* at(uint32_t index) const {
-    return reinterpret_cast<Bucket*>(areas_.buckets.base()) +
+    return reinterpret_cast<Bucket*>(areas_->buckets.base()) +
            ((uint64_t(index) << stripe_bits_) | stripe_);
   }
   Bucket* overflow_at(uint32_t index) const {
-    return reinterpret_cast<Bucket*>(areas_.overflow.base()) +
+    return reinterpret_cast<Bucket*>(areas_->overflow.base()) +
            ((uint64_t(index) << stripe_bits_) | stripe_);
   }
   const Entry* entry(Ref ref) const {
@@ -96,6 +116,7 @@ class Table {
   }
   bool ensure(const Area& area, uint32_t index) const;
   bool add_to_chain(Bucket* bucket, uint8_t fingerprint, Ref ref);
+  void touch_bucket(uint32_t index);
   bool ensure_spare(uint32_t count);
   void remove_from_chain(Bucket* home, SlotPlace place);
   void split();
@@ -103,9 +124,9 @@ class Table {
   void move_slot(Bucket* source, SlotPlace place, Bucket* target);
 
   TableState& state_;
-  TableAreas& areas_;
+  TableAreas* areas_;
   const HashSecret& secret_;
-  const SlabPool& pool_;
+  const EntryPool& pool_;
   uint32_t stripe_;
   unsigned stripe_bits_;
 };

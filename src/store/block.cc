@@ -1,0 +1,120 @@
+#include "store/block.h"
+
+#include <sys/mman.h>
+
+#include <new>
+
+namespace ignix {
+namespace {
+
+constexpr size_t kPage = 4096;
+// Mappings of this size and more are worth huge pages: fewer faults to fill, fewer pages to free.
+constexpr size_t kHugeMapping = 4ULL << 20;
+// Unmapped at once up to here (some tens of microseconds), by steps of as much beyond.
+constexpr size_t kUnmapAtOnce = 4ULL << 20;
+// So much of free places stays resident in any case.
+constexpr size_t kFreeBytesMin = 8ULL << 20;
+// So much may wait to be unmapped; then whoever drops unmaps.
+constexpr size_t kDroppedBytesMax = 256ULL << 20;
+
+size_t pages_of(size_t bytes) { return (bytes + kPage - 1) / kPage * kPage; }
+
+}  // namespace
+
+bool BlockHeap::open(size_t bytes) {
+  slabs_.open(&pool_);
+  return pool_.open(bytes, SIZE_MAX / 2);
+}
+
+size_t BlockHeap::spare_bytes() const {
+  return pool_.spare_bytes() + dropped_bytes_.load(std::memory_order_relaxed);
+}
+
+Block* BlockHeap::make_mapped(size_t bytes) {
+  void* p = mmap(nullptr, pages_of(bytes), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1,
+                 0);
+  if (p == MAP_FAILED) return nullptr;
+  if (bytes >= kHugeMapping) madvise(p, pages_of(bytes), MADV_HUGEPAGE);
+  return new (p) Block{};
+}
+
+Block* BlockHeap::make_in_slab(size_t bytes) {
+  pthread_mutex_lock(&lock_);
+  const Ref ref = slabs_.allocate(bytes);
+  pthread_mutex_unlock(&lock_);
+  if (!ref) return nullptr;
+  Block* block = new (slabs_.at(ref)) Block{};
+  block->ref = ref;
+  return block;
+}
+
+Block* BlockHeap::make(std::string_view bytes) {
+  const size_t total = sizeof(Block) + bytes.size();
+  Block* block = total <= kSlabBlockBytesMax ? make_in_slab(total) : make_mapped(total);
+  if (!block) return nullptr;
+  block->references.store(1, std::memory_order_relaxed);
+  block->length_bytes = bytes.size();
+  block->heap = this;
+  memcpy(block->data, bytes.data(), bytes.size());
+  used_bytes_ += pages_of(total);
+  return block;
+}
+
+void drop_block(Block* block) {
+  if (block->references.fetch_sub(1, std::memory_order_acq_rel) == 1) block->heap->destroy(block);
+}
+
+void BlockHeap::destroy(Block* block) {
+  const size_t total = sizeof(Block) + block->length_bytes;
+  const Ref ref = block->ref;
+  used_bytes_ -= pages_of(total);
+  if (!ref && total <= kUnmapAtOnce) {
+    munmap(block, pages_of(total));
+    return;
+  }
+  pthread_mutex_lock(&lock_);
+  if (ref) {
+    // A free place keeps its pages for the next block, unless much is kept already.
+    const size_t free_bytes = slabs_.slab_bytes() - slabs_.used_bytes();
+    if (free_bytes > kFreeBytesMin && free_bytes > slabs_.used_bytes() / 8) {
+      pool_.discard_tail(ref, total);
+    }
+    slabs_.free(ref, total);
+  } else {
+    block->next = dropped_;
+    dropped_ = block;
+    dropped_bytes_ += pages_of(total);
+  }
+  pthread_mutex_unlock(&lock_);
+  while (dropped_bytes_.load(std::memory_order_relaxed) > kDroppedBytesMax && unmap_some()) continue;
+}
+
+// The end of one dropped mapping, or its rest. False if there is none.
+bool BlockHeap::unmap_some() {
+  pthread_mutex_lock(&lock_);
+  Block* block = dropped_;
+  if (block) dropped_ = block->next;
+  pthread_mutex_unlock(&lock_);
+  if (!block) return false;
+  const size_t pages = pages_of(sizeof(Block) + block->length_bytes);
+  if (pages <= kUnmapAtOnce) {
+    munmap(block, pages);
+    dropped_bytes_ -= pages;
+    return true;
+  }
+  munmap(reinterpret_cast<char*>(block) + pages - kUnmapAtOnce, kUnmapAtOnce);
+  block->length_bytes -= kUnmapAtOnce;
+  dropped_bytes_ -= kUnmapAtOnce;
+  pthread_mutex_lock(&lock_);
+  block->next = dropped_;
+  dropped_ = block;
+  pthread_mutex_unlock(&lock_);
+  return true;
+}
+
+bool BlockHeap::release_some(size_t keep_bytes) {
+  const bool more = unmap_some();
+  return pool_.release(keep_bytes, 1) || more;
+}
+
+}  // namespace ignix

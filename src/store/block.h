@@ -1,0 +1,66 @@
+// Blocks: values, and keys, that are too long for an entry. They are counted, so that a reply can be
+// sent from one while the key goes on, and may be dropped by any thread.
+//
+// Up to 1 MB a block is a place in a slab of 2 MB; beyond it is a mapping of its own. A large block
+// is given back to the kernel by and by, since unmapping half a gigabyte takes milliseconds.
+#pragma once
+
+#include <pthread.h>
+
+#include <atomic>
+#include <cstdint>
+#include <string_view>
+
+#include "store/heap.h"
+
+namespace ignix {
+
+class BlockHeap;
+
+struct Block {
+  std::atomic<uint32_t> references;
+  uint64_t length_bytes;
+  BlockHeap* heap;
+  Ref ref;      // its place in the slabs; 0: a mapping of its own
+  Block* next;  // in the heap's list of those to be unmapped
+  char data[];
+
+  std::string_view view() const { return {data, length_bytes}; }
+};
+
+// Gives one reference up.
+void drop_block(Block* block);
+
+class BlockHeap {
+ public:
+  // False if address space cannot be reserved.
+  bool open(size_t bytes);
+
+  // A block with one reference, filled with `bytes`; nullptr if there is no memory.
+  Block* make(std::string_view bytes);
+
+  // Bytes of blocks in use, whole pages.
+  size_t used_bytes() const { return used_bytes_.load(std::memory_order_relaxed); }
+  // What is held beyond that: dropped blocks not yet unmapped, free places, spare slabs.
+  size_t spare_bytes() const;
+
+  // Gives memory of dropped blocks back, a few megabytes a call; keeps at most `keep_bytes` of spare
+  // slabs. Returns whether there is more to give back.
+  bool release_some(size_t keep_bytes);
+
+ private:
+  friend void drop_block(Block* block);
+
+  Block* make_mapped(size_t bytes);
+  Block* make_in_slab(size_t bytes);
+  void destroy(Block* block);
+  bool unmap_some();
+
+  SlabPool<BlockClasses> pool_;
+  std::atomic<size_t> used_bytes_{0}, dropped_bytes_{0};
+  pthread_mutex_t lock_ = PTHREAD_MUTEX_INITIALIZER;
+  Heap<BlockClasses> slabs_;   // under lock_
+  Block* dropped_ = nullptr;   // under lock_: mappings to be given back
+};
+
+}  // namespace ignix

@@ -1,0 +1,166 @@
+// The keyspace's work that no command waits for: what flushing leaves to be freed, slabs that
+// deletions have made sparse, memory to be given back to the kernel. All in small steps.
+#include <algorithm>
+#include <cassert>
+#include <memory>
+#include <new>
+
+#include "store/keyspace.h"
+
+namespace ignix {
+namespace {
+
+constexpr uint32_t kBucketsPerStep = 32;
+constexpr size_t kMovesPerStep = 128;
+constexpr size_t kSlabsPerStep = 16;
+// Free slabs that stay resident for the next allocations, at least.
+constexpr size_t kSpareBytesMin = 256 << 10;
+constexpr size_t kSpareBlockBytes = 4ULL << 20;
+// Unused buckets are given back in pieces: all stripes are locked meanwhile.
+constexpr size_t kTrimBytes = 2ULL << 20;
+
+}  // namespace
+
+void Keyspace::flush(int db) {
+  const uint64_t keys = key_count(db);
+  if (keys == 0) return;
+  if (keys <= kFlushAtOnceKeys) return flush_at_once(db);
+  auto flushed = std::unique_ptr<FlushedAreas>(new (std::nothrow) FlushedAreas);
+  pthread_mutex_lock(&areas_lock_);
+  TableAreas* fresh = flushed ? make_areas() : nullptr;
+  pthread_mutex_unlock(&areas_lock_);
+  if (!fresh) return flush_at_once(db);
+  flushed->areas = areas_[db].load(std::memory_order_relaxed);
+  flushed->stripes_left = stripe_count_;
+  areas_[db].store(fresh, std::memory_order_release);
+  for (uint32_t i = 0; i < stripe_count_; i++) {
+    TableState& keys_here = state(db, i);
+    auto old = std::make_unique<FlushedTable>();
+    old->flushed = flushed.get();
+    old->state = keys_here;
+    keys_here.clear();
+    stripes_[i].flushed.push_back(std::move(old));
+  }
+  flushed.release();  // recycle() deletes it, when the last stripe is done
+}
+
+void Keyspace::flush_at_once(int db) {
+  for (uint32_t i = 0; i < stripe_count_; i++) {
+    TableState& keys = state(db, i);
+    const Table entries = table(db, i);
+    const uint32_t buckets = keys.buckets.load(std::memory_order_relaxed);
+    for (uint32_t bucket = 0; bucket < buckets; bucket++) {
+      entries.for_each_in(bucket, [&](Ref ref) { free_entry(stripes_[i], ref); });
+    }
+    keys.clear();
+  }
+  areas_[db].load(std::memory_order_relaxed)->clear();
+}
+
+// Some buckets of a flushed database. Returns whether the stripe has more.
+bool Keyspace::free_flushed(uint32_t index) {
+  FlushedAreas* finished = nullptr;
+  bool more;
+  {
+    Stripe& stripe = stripes_[index];
+    SpinGuard guard(stripe.lock);
+    if (stripe.flushed.empty()) return false;
+    FlushedTable& old = *stripe.flushed.back();
+    const Table entries(old.state, old.flushed->areas, secret_, pool_, index, stripe_bits_);
+    uint32_t buckets = old.state.buckets.load(std::memory_order_relaxed);
+    for (uint32_t i = 0; i < kBucketsPerStep && buckets > 0; i++) {
+      entries.for_each_in(--buckets, [&](Ref ref) { __builtin_prefetch(entry(ref)); });
+      entries.for_each_in(buckets, [&](Ref ref) { free_entry(stripe, ref); });
+    }
+    old.state.buckets.store(buckets, std::memory_order_relaxed);
+    if (buckets == 0) {
+      if (old.flushed->stripes_left.fetch_sub(1) == 1) finished = old.flushed;
+      stripe.flushed.pop_back();
+    }
+    more = !stripe.flushed.empty();
+  }
+  if (finished) recycle(finished);
+  return more;
+}
+
+void Keyspace::recycle(FlushedAreas* flushed) {
+  flushed->areas->clear();
+  pthread_mutex_lock(&areas_lock_);
+  spare_areas_.push_back(flushed->areas);
+  pthread_mutex_unlock(&areas_lock_);
+  delete flushed;
+}
+
+bool Keyspace::maintain(uint32_t index) {
+  if (free_flushed(index)) return true;
+  Stripe& stripe = stripes_[index];
+  SpinGuard guard(stripe.lock);
+  // The entries of a flushed table cannot be found by their keys, so they cannot be moved.
+  if (!stripe.flushed.empty()) return true;
+  return stripe.heap.compact(kMovesPerStep, [&](Ref from, Ref to) { fix_slot(index, from, to); });
+}
+
+// The one slot that points at the entry, in whichever database, gets its new place.
+void Keyspace::fix_slot(uint32_t index, Ref from, Ref to) {
+  const uint64_t hash = hash_bytes(secret_, entry(to)->key());
+  for (int db = 0; db < databases_; db++) {
+    if (const SlotPlace place = table(db, index).find_ref(hash, from)) {
+      place.bucket->set_ref(place.slot, to);
+      return;
+    }
+  }
+  assert(!"an entry without a slot");
+}
+
+bool Keyspace::maintain_shared(bool all) {
+  update_table_bytes();
+  const size_t keep = all ? 0 : std::max(kSpareBytesMin, pool_.taken_bytes() / 64);
+  bool more = pool_.release(keep, kSlabsPerStep);
+  more = blocks_.release_some(all ? 0 : kSpareBlockBytes) || more;
+  for (int db = 0; db < databases_; db++) more = trim_buckets(db) || more;
+  return more;
+}
+
+void Keyspace::update_table_bytes() {
+  uint64_t buckets = 0;
+  for (uint32_t i = 0; i < stripe_count_; i++) {
+    SpinGuard guard(stripes_[i].lock);
+    for (int db = 0; db < databases_; db++) {
+      const TableState& keys = state(db, i);
+      buckets += keys.buckets.load(std::memory_order_relaxed) + keys.overflow_touched;
+    }
+  }
+  table_bytes_.store(buckets * sizeof(Bucket), std::memory_order_relaxed);
+}
+
+// The memory of buckets that joining has left unused, from the end. Returns whether there is more.
+bool Keyspace::trim_buckets(int db) {
+  TableAreas* areas = areas_[db].load(std::memory_order_acquire);
+  if (!areas) return false;
+  const size_t row_bytes = size_t(stripe_count_) * sizeof(Bucket);  // one bucket of each stripe
+  const uint32_t piece = uint32_t(std::max<size_t>(1, kTrimBytes / row_bytes));
+  const auto used = [&] {
+    uint32_t most = 0;
+    for (uint32_t i = 0; i < stripe_count_; i++) {
+      most = std::max(most, state(db, i).buckets.load(std::memory_order_relaxed));
+    }
+    // The next growth should find its buckets still there.
+    return most + most / 16 + uint32_t(kTrimBytes / 8 / row_bytes);
+  };
+  if (areas->touched.load(std::memory_order_relaxed) <= used()) return false;
+  lock_all();
+  areas = areas_[db].load(std::memory_order_relaxed);
+  const uint32_t touched = areas->touched.load(std::memory_order_relaxed);
+  const uint32_t least = used();
+  uint32_t keep = touched;
+  if (touched > least) {
+    keep = std::max(least, touched > piece ? touched - piece : 0);
+    // To the end of the piece that the kernel may have made resident as a whole.
+    areas->buckets.discard(keep * row_bytes, (touched * row_bytes / kTrimBytes + 1) * kTrimBytes);
+    areas->touched.store(keep, std::memory_order_relaxed);
+  }
+  unlock_all();
+  return keep > least;
+}
+
+}  // namespace ignix
