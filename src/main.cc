@@ -273,6 +273,7 @@ int main(int argc, char** argv) {
   pthread_sigmask(SIG_BLOCK, &signals, nullptr);
   signal(SIGPIPE, SIG_IGN);
   signal(SIGHUP, SIG_IGN);
+  signal(SIGXFSZ, SIG_IGN);  // a file at its size limit is a failed write
   server.main_thread = pthread_self();
   server.started_ms = monotonic_ms();
   server.run_id = random_run_id();

@@ -317,6 +317,21 @@ TEST(operation, threads_of_every_number_start) {
   }
 }
 
+// Reserving address space leaves room under a limit, and says what that means.
+TEST(operation, limited_address_space) {
+#if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
+  Server server({.address_bytes = size_t(4) << 30});
+  server.start();
+  Client client(server);
+  CHECK_EQ(client.command({"SET", "a", std::string(10 << 20, 'x')}), kOk);
+  for (int db = 0; db < 16; db++) {
+    CHECK_EQ(client.command({"SELECT", std::to_string(db)}), kOk);
+    CHECK_EQ(client.command({"SET", "k", "v"}), kOk);
+  }
+  CHECK(server.log().find("address space") != std::string::npos);
+#endif
+}
+
 // The parent of a server in the background knows whether it came up.
 TEST(operation, daemonize) {
   Server failing({.arguments = {"--daemonize", "yes", "--bind", "192.0.2.1"},

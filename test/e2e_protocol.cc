@@ -357,5 +357,29 @@ TEST(protocol, many_arguments) {
   CHECK_EQ(client.command({"DBSIZE"}), integer(0));
 }
 
+// A reply is no larger than its client may leave unread, however many are asked for at once.
+TEST(protocol, many_large_replies_at_once) {
+  Server server({.arguments = {"--threads", "1"}});
+  server.start();
+  Client client(server), other(server);
+  CHECK_EQ(client.command({"SET", "large", std::string(20 << 20, 'x')}), kOk);
+  std::string gets;
+  for (int i = 0; i < 100; i++) gets += encode({"GET", "large"});
+  client.send(gets);
+  CHECK_EQ(other.command({"PING"}), kPong);
+  CHECK_EQ(other.command({"PING"}), kPong);
+  CHECK(server.memory_kb() < 400 << 10);
+}
+
+TEST(protocol, what_follows_the_end_is_not_answered) {
+  Server server;
+  server.start();
+  CHECK_EQ(whole_answer(server, "QUIT\r\n*abc\r\n"), kOk);
+  CHECK_EQ(whole_answer(server, "CLIENT REPLY OFF\r\n*abc\r\n"), "");
+  Client client(server);
+  client.send("CLIENT REPLY SKIP\r\n*0\r\nPING\r\n");
+  CHECK_EQ(client.read_reply(), kPong);
+}
+
 }  // namespace
 }  // namespace test

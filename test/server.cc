@@ -205,6 +205,14 @@ bool Server::start_once() {
   if (pid_ < 0) FAIL("fork failed");
   if (pid_ == 0) {
     prctl(PR_SET_PDEATHSIG, SIGKILL);
+    if (options_.file_bytes != 0) {
+      rlimit limit = {options_.file_bytes, options_.file_bytes};
+      setrlimit(RLIMIT_FSIZE, &limit);
+    }
+    if (options_.address_bytes != 0) {
+      rlimit limit = {options_.address_bytes, options_.address_bytes};
+      setrlimit(RLIMIT_AS, &limit);
+    }
     if (options_.descriptors != 0) {
       rlimit limit = {options_.descriptors, options_.descriptors};
       setrlimit(RLIMIT_NOFILE, &limit);

@@ -23,6 +23,8 @@ struct ServerOptions {
   std::string dir = {};          // working directory; empty: a fresh one in the case's
   std::string config_file = {};  // given as the first argument when not empty
   unsigned descriptors = 0;      // RLIMIT_NOFILE when not 0
+  size_t file_bytes = 0;         // RLIMIT_FSIZE when not 0
+  size_t address_bytes = 0;      // RLIMIT_AS when not 0
   bool bare = false;             // no argument but `arguments`
 };
 

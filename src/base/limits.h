@@ -37,6 +37,8 @@ constexpr int64_t kMaxClientsDefault = 10000;
 constexpr int kReservedDescriptors = 32;                 // files, listeners, event descriptors
 constexpr int kAcceptRetryMs = 100;                      // after running out of descriptors
 
+constexpr size_t kConfigBytesMax = 1 << 20;               // of the config file
+
 // Threads, databases, stripes.
 constexpr int kThreadsMax = 256;
 constexpr int kDatabasesDefault = 16;

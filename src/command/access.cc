@@ -14,14 +14,16 @@ Entry* find_live(Call& call, const Key& key) {
     entry->touch(call.env.clock);
     return entry;
   }
-  // A command that only reads never waits for the log: without room there, the entry stays for
+  LogRing* const log = call.env.log;
+  // A command that only reads never depends on the log: without room there, the entry stays for
   // somebody else to delete.
   const bool reads = call.command.flags & kReadonly;
-  if (reads && call.env.log && call.env.log->room() < kLogSlackBytes) return nullptr;
+  if (reads && log && (log->failure() || log->room() < kLogSlackBytes)) return nullptr;
   call.keyspace().erase(call.db(), key);
   call.keyspace().stripe_of(key.hash).expired++;
+  // Nobody waits for this record: losing it loses nothing.
   const std::string_view change[] = {"DEL", key.text};
-  call.log_change(change, 2);
+  if (log) log->append(*call.env.writer, call.db(), change, 2);
   return nullptr;
 }
 

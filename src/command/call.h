@@ -22,6 +22,7 @@ struct Env {
   LogRing::Writer* writer;  // this loop's
   Server* server;
   int64_t now_ms = 0;       // time of day, read once for each batch
+  int64_t output_room_bytes = 0;  // what all clients' replies may still grow by in this turn
   uint32_t clock = 0;       // the entries' access clock at that time
 };
 

@@ -58,7 +58,7 @@ bool is_http(std::string_view word) {
 
 void Batch::add(Session& session, size_t first_word, void* tag, size_t input_offset) {
   const size_t word_count = words_.size() - first_word;
-  const Command* command = find_command(words_[first_word]);
+  const Command* command = word_count ? find_command(words_[first_word]) : nullptr;
   if (command && command->subcommands && word_count > 1) {
     const Command* sub = find_subcommand(*command, words_[first_word + 1]);
     if (sub) command = sub;
@@ -99,7 +99,8 @@ bool Batch::admit(const Request& request) const {
   for (uint32_t i = 0; i < request.word_count; i++) {
     bytes += 2 * (words_[request.first_word + i].size() + 32);
   }
-  return env_.log->room() >= std::min(bytes, kLogRingBytes);
+  // Half the ring is enough for the longest: a ring that is in use is never quite empty.
+  return env_.log->room() >= std::min(bytes, kLogRingBytes / 2);
 }
 
 void Batch::execute(const Request& request) {
@@ -116,6 +117,11 @@ void Batch::execute(const Request& request) {
                words_.data() + request.first_word,
                request.word_count,
                hashes_.data() + request.first_hash};
+  // An empty command does nothing but to use up CLIENT REPLY SKIP.
+  if (request.word_count == 0) {
+    hears_reply(session, replies_before);
+    return;
+  }
   commands_run_++;
   if (!request.command && is_http(call.words[0])) {
     session.close_after_reply = true;
@@ -134,6 +140,7 @@ void Batch::execute(const Request& request) {
   error_replies_ += reply.errors();
   if (reply.failed()) session.close_after_reply = true;
   if (!hears_reply(session, replies_before)) session.output.truncate(output_before);
+  env_.output_room_bytes -= int64_t(session.output.size() - output_before);
 }
 
 // The locks follow from the table: all stripes, those of the keys in ascending order, or none.

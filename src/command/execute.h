@@ -18,10 +18,10 @@ class Batch {
  public:
   explicit Batch(Env& env) : env_(env) {}
 
-  // The parser appends a command's words here; then add() or, for an empty command, nothing.
+  // The parser appends a command's words here; then add().
   Words& words() { return words_; }
 
-  // The words from `first_word` on are a command of `session`. Their bytes stay where they are until
+  // The words from `first_word` on are a command of `session`; none: an empty command. Their bytes stay where they are until
   // run(). `tag` is handed back by first_blocked().
   void add(Session& session, size_t first_word, void* tag, size_t input_offset);
 
@@ -29,16 +29,16 @@ class Batch {
   bool empty() const { return requests_.empty(); }
 
   // Runs all in order, and forgets them. `on_blocked(tag, input_offset)` is called for the first
-  // command of each session that cannot be run now because the log has no room; it and the later
-  // ones of that session have not been run.
+  // command of each session that cannot be run now, because the log has no room or the client has
+  // too many replies to read; it and the later ones of that session have not been run.
   template <typename OnBlocked>
   void run(OnBlocked on_blocked) {
     prefetch();
     for (Request& request : requests_) {
       Session& session = *request.session;
-      if (session.close_after_reply || session.blocked_on_log) continue;
-      if (!admit(request)) {
-        session.blocked_on_log = true;
+      if (session.close_after_reply || session.blocked) continue;
+      if (!admit(request) || output_full(session)) {
+        session.blocked = true;
         on_blocked(request.tag, request.input_offset);
         continue;
       }
@@ -49,6 +49,13 @@ class Batch {
 
   // One command outside of a batch: the loader's. Its replies go to the session's output.
   void run_one(Session& session, const Words& words);
+
+  // Whether a client must read before more is run for it.
+  bool output_full(const Session& session) const {
+    const size_t bytes = session.output.size();
+    if (bytes <= kOutputBytesPauseScarce) return false;
+    return bytes > kOutputBytesPause || env_.output_room_bytes <= 0;
+  }
 
   uint64_t commands_run() const { return commands_run_; }
   uint64_t error_replies() const { return error_replies_; }

@@ -210,7 +210,7 @@ void run_command_info(Call& call) {
     if (const Command* command = find_by_full_name(call.words[i])) {
       reply_info(call.reply, *command);
     } else {
-      call.reply.null_array();
+      call.reply.null();
     }
   }
 }

@@ -29,7 +29,7 @@ struct Session {
   uint64_t id = 0;
   Replies replies = Replies::kOn;
   bool close_after_reply = false;  // nothing more of this client is run
-  bool blocked_on_log = false;     // its next command waits for room in the log
+  bool blocked = false;            // its next command waits: for the log, or for the client to read
   uint64_t log_position = 0;       // the reply waits until the log is acknowledged up to here
   Buffer output;                   // replies not sent yet
 };

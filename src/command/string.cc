@@ -85,15 +85,12 @@ void log_set(Call& call, const Key& key, std::string_view value, int64_t expiry_
   call.log_change(change, 5);
 }
 
+// False if there is no memory.
 bool store_string(Call& call, const Key& key, std::string_view value, int64_t expiry_ms) {
   StringScratch scratch;
   StoredValue stored;
-  if (encode_string(value, call.keyspace().blocks(), scratch, stored) &&
-      call.keyspace().put(call.db(), key, stored, expiry_ms, call.env.clock)) {
-    return true;
-  }
-  reply_out_of_memory(call);
-  return false;
+  return encode_string(value, call.keyspace().blocks(), scratch, stored) &&
+         call.keyspace().put(call.db(), key, stored, expiry_ms, call.env.clock);
 }
 
 void reply_value(Call& call, const Entry* entry) {
@@ -122,6 +119,7 @@ void run_set(Call& call) {
   }
   const Key key = call.key(0);
   const std::string_view value = call.words[2];
+  const size_t mark = call.reply.mark();
   if (options.flags) {
     const bool get = options.flags & kGet;
     const Entry* old = get ? find_for_read(call, key) : find_live(call, key);
@@ -133,7 +131,10 @@ void run_set(Call& call) {
     }
     if (old && (options.flags & kKeepTtl)) expiry_ms = old->expiry_ms();
   }
-  if (!store_string(call, key, value, expiry_ms)) return;
+  if (!store_string(call, key, value, expiry_ms)) {
+    call.reply.rollback(mark);
+    return reply_out_of_memory(call);
+  }
   log_set(call, key, value, expiry_ms);
   if (!(options.flags & kGet)) call.reply.ok();
 }
@@ -153,7 +154,7 @@ void run_mset(Call& call) {
     if (!store_string(call, call.key(i), call.words[2 * i + 2], kNoExpiry)) {
       // What was set stays set, and the log must say so.
       if (i) call.log_change(call.words, 2 * i + 1);
-      return;
+      return reply_out_of_memory(call);
     }
   }
   call.log_change();

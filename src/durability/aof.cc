@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <string.h>
 #include <sys/file.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/clock.h"
@@ -45,6 +46,13 @@ bool Aof::open(const std::string& path, std::string& error) {
   fd_ = ::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0644);
   if (fd_ < 0) {
     error = "cannot open the append-only file '" + path + "': " + strerror(errno);
+    return false;
+  }
+  struct stat file;
+  if (fstat(fd_, &file) != 0 || !S_ISREG(file.st_mode)) {
+    error = "cannot use the append-only file '" + path + "': not a regular file";
+    close(fd_);
+    fd_ = -1;
     return false;
   }
   if (flock(fd_, LOCK_EX | LOCK_NB) != 0) {
@@ -117,13 +125,15 @@ void Aof::sleep_until_notified(int timeout_ms) {
   pthread_mutex_unlock(&lock_);
 }
 
-// Once for each kind of trouble, and once when it is over.
-void Aof::report(const char* what, int error) {
-  if (ring_->set_failure(error) == error) return;
+// Once for each kind of trouble, and once when all is over.
+void Aof::report(Trouble trouble, int error) {
+  if (failures_[trouble].exchange(error) == error) return;
+  const int other = failures_[trouble == kWriting ? kSyncing : kWriting].load();
+  ring_->set_failure(error ? error : other);
   if (error) {
-    log_warning("%s the append-only file '%s' failed: %s; writes are refused, retrying", what,
-                path_.c_str(), strerror(error));
-  } else {
+    log_warning("%s the append-only file '%s' failed: %s; writes are refused, retrying",
+                trouble == kWriting ? "writing to" : "fsync of", path_.c_str(), strerror(error));
+  } else if (!other) {
     log_notice("the append-only file '%s' can be written again", path_.c_str());
   }
   on_progress_(context_);
@@ -136,21 +146,24 @@ bool Aof::write_some(std::string_view bytes) {
   if (written > 0) {
     size_bytes_.store(size + uint64_t(written), std::memory_order_relaxed);
     ring_->take(size_t(written));
+    report(kWriting, 0);
     return true;
   }
   if (written < 0 && errno == EINTR) return true;
-  report("writing to", written < 0 ? errno : ENOSPC);
+  report(kWriting, written < 0 ? errno : ENOSPC);
   return false;
 }
 
 bool Aof::sync() {
   const uint64_t size = size_bytes();
-  if (synced_bytes_.load(std::memory_order_relaxed) >= size) return true;
-  if (fdatasync(fd_) != 0) {
-    report("fsync of", errno);
-    return false;
+  if (synced_bytes_.load(std::memory_order_relaxed) < size) {
+    if (fdatasync(fd_) != 0) {
+      report(kSyncing, errno);
+      return false;
+    }
+    synced_bytes_.store(size, std::memory_order_relaxed);
   }
-  synced_bytes_.store(size, std::memory_order_relaxed);
+  report(kSyncing, 0);
   return true;
 }
 
@@ -159,7 +172,6 @@ bool Aof::acknowledge() {
   const uint64_t taken = ring_->taken();
   if (acknowledged_.load(std::memory_order_relaxed) == taken) return true;
   if (policy() == FsyncPolicy::kAlways && !sync()) return false;
-  report("", 0);
   acknowledged_.store(taken, std::memory_order_seq_cst);
   on_progress_(context_);
   return true;

@@ -48,6 +48,8 @@ class Aof {
   FsyncPolicy policy() const { return policy_.load(std::memory_order_relaxed); }
 
  private:
+  enum Trouble { kWriting, kSyncing };
+
   static void* run_writer(void* self);
   static void* run_syncer(void* self);
   void write_loop();
@@ -55,7 +57,7 @@ class Aof {
   bool write_some(std::string_view bytes);
   bool acknowledge();
   bool sync();
-  void report(const char* what, int error);
+  void report(Trouble trouble, int error);
   void sleep_until_notified(int timeout_ms);
 
   std::string path_;
@@ -69,6 +71,7 @@ class Aof {
   std::atomic<FsyncPolicy> policy_{FsyncPolicy::kEverysec};
   std::atomic<uint64_t> acknowledged_{0};  // the AOF thread writes these two
   std::atomic<uint64_t> size_bytes_{0};
+  std::atomic<int> failures_[2] = {};      // errno of each Trouble; the AOF's threads
   std::atomic<uint64_t> synced_bytes_{0};  // the syncer and, with kAlways, the AOF thread
   std::atomic<bool> stopping_{false};
 

@@ -1,7 +1,5 @@
 #include "durability/ring.h"
 
-#include <sched.h>
-
 #include <algorithm>
 #include <cassert>
 #include <cstring>
@@ -72,9 +70,13 @@ uint64_t LogRing::append(Writer& writer, int db, const std::string_view* words, 
   writer.announced.store(tail_.load(std::memory_order_relaxed), std::memory_order_release);
   const uint64_t start = tail_.fetch_add(bytes, std::memory_order_seq_cst);
   const size_t place = start & (kLogRingBytes - 1);
-  const bool direct = place + bytes <= kLogRingBytes && start + bytes - taken() <= kLogRingBytes;
-  if (!direct) writer.scratch.resize(bytes);
-  char* const out = direct ? bytes_.get() + place : writer.scratch.data();
+  const bool fits = start + bytes - taken() <= kLogRingBytes;
+  const bool direct = fits && place + bytes <= kLogRingBytes;
+  std::unique_ptr<Aside> aside;
+  if (!fits) aside = std::make_unique<Aside>(Aside{start, std::vector<char>(bytes)});
+  if (fits && !direct) writer.scratch.resize(bytes);
+  char* const out =
+      direct ? bytes_.get() + place : fits ? writer.scratch.data() : aside->bytes.data();
   char* p = out;
   if (db) p = put_command(p, select, 2);
   p = put_command(p, words, count);
@@ -83,33 +85,33 @@ uint64_t LogRing::append(Writer& writer, int db, const std::string_view* words, 
     p += kSelectZero.size();
   }
   assert(size_t(p - out) == bytes);
-  if (!direct) {
-    copy_in(writer, start, {out, bytes});
+  if (!fits) {
+    pthread_mutex_lock(&aside_lock_);
+    aside_.push_back(std::move(aside));
+    aside_count_.store(aside_.size(), std::memory_order_release);
+    pthread_mutex_unlock(&aside_lock_);
+  } else if (!direct) {
+    copy_around(start, {out, bytes});
     if (writer.scratch.capacity() > kLogSlackBytes) std::vector<char>().swap(writer.scratch);
   }
   writer.announced.store(Writer::kIdle, std::memory_order_release);
   return start + bytes;
 }
 
-// In pieces: as far as there is room, around the end of the ring. What has been copied is
-// announced as complete, so that the AOF thread can make room for the rest.
-void LogRing::copy_in(Writer& writer, uint64_t position, std::string_view bytes) {
-  // The announcement may lie below other records that wait for room as well: no longer.
-  writer.announced.store(position, std::memory_order_release);
-  while (!bytes.empty()) {
-    const uint64_t used = position - taken();
-    if (used >= kLogRingBytes) {
-      sched_yield();
-      continue;
-    }
-    const size_t place = position & (kLogRingBytes - 1);
-    const size_t piece =
-        std::min({bytes.size(), size_t(kLogRingBytes - used), kLogRingBytes - place});
-    memcpy(bytes_.get() + place, bytes.data(), piece);
-    bytes.remove_prefix(piece);
-    position += piece;
-    writer.announced.store(position, std::memory_order_release);
+// A record that crosses the end of the ring.
+void LogRing::copy_around(uint64_t position, std::string_view bytes) {
+  const size_t place = position & (kLogRingBytes - 1);
+  const size_t first = kLogRingBytes - place;
+  memcpy(bytes_.get() + place, bytes.data(), first);
+  memcpy(bytes_.get(), bytes.data() + first, bytes.size() - first);
+}
+
+const LogRing::Aside* LogRing::first_aside() const {
+  const Aside* first = nullptr;
+  for (const auto& aside : aside_) {
+    if (!first || aside->position < first->position) first = aside.get();
   }
+  return first;
 }
 
 std::string_view LogRing::complete() const {
@@ -119,12 +121,32 @@ std::string_view LogRing::complete() const {
   }
   const uint64_t start = taken_.load(std::memory_order_relaxed);
   if (end <= start) return {};
+  if (aside_count_.load(std::memory_order_acquire)) {
+    pthread_mutex_lock(&aside_lock_);
+    const Aside* aside = first_aside();
+    pthread_mutex_unlock(&aside_lock_);
+    // Only this thread removes one, so it stays. Its position may lie behind what is complete.
+    if (aside && aside->position <= start) {
+      return std::string_view(aside->bytes.data(), aside->bytes.size())
+          .substr(size_t(start - aside->position));
+    }
+    if (aside) end = std::min(end, aside->position);
+  }
   const size_t place = start & (kLogRingBytes - 1);
   return {bytes_.get() + place, std::min(size_t(end - start), kLogRingBytes - place)};
 }
 
 void LogRing::take(size_t bytes) {
-  taken_.store(taken_.load(std::memory_order_relaxed) + bytes, std::memory_order_release);
+  const uint64_t taken = taken_.load(std::memory_order_relaxed) + bytes;
+  if (aside_count_.load(std::memory_order_acquire)) {
+    pthread_mutex_lock(&aside_lock_);
+    std::erase_if(aside_, [&](const std::unique_ptr<Aside>& aside) {
+      return aside->position + aside->bytes.size() <= taken;
+    });
+    aside_count_.store(aside_.size(), std::memory_order_release);
+    pthread_mutex_unlock(&aside_lock_);
+  }
+  taken_.store(taken, std::memory_order_release);
 }
 
 }  // namespace ignix

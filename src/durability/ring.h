@@ -7,9 +7,16 @@
 // fetch_add, copies, and withdraws the announcement. Everything below the tail and below all
 // announcements is complete. No lock, and the ring holds nothing but the bytes of the file.
 //
+// A record for which there is no room, because it is longer than the ring or because the disk is
+// slow, is kept aside, at its position in the order. So appending never waits: it is done under the
+// locks of stripes. What keeps the memory bounded is that commands are only admitted while there is
+// room (command/execute.cc).
+//
 // The records are RESP commands, as in Redis's AOF, and are for database 0 unless they stand
 // between a SELECT and a SELECT 0, which are appended with them as one.
 #pragma once
+
+#include <pthread.h>
 
 #include <atomic>
 #include <cstdint>
@@ -34,8 +41,7 @@ class LogRing {
   bool open(int writers);
   Writer& writer(int index) { return writers_[index]; }
 
-  // Appends one command; returns the position behind it. Waits while there is no room, also for
-  // records longer than the ring: the file takes them piece by piece.
+  // Appends one command; returns the position behind it.
   uint64_t append(Writer& writer, int db, const std::string_view* words, size_t count);
 
   // Bytes that can be appended without waiting, as far as known; `kLogRingBytes` at most.
@@ -55,12 +61,22 @@ class LogRing {
   uint64_t taken() const { return taken_.load(std::memory_order_acquire); }
 
  private:
-  void copy_in(Writer& writer, uint64_t position, std::string_view bytes);
+  struct Aside {
+    uint64_t position;
+    std::vector<char> bytes;
+  };
+
+  void copy_around(uint64_t position, std::string_view bytes);
+  // The record kept aside with the lowest position, or nullptr. aside_lock_ is held.
+  const Aside* first_aside() const;
 
   std::unique_ptr<char[]> bytes_;
   std::unique_ptr<Writer[]> writers_;
   int writer_count_ = 0;
   std::atomic<int> failure_{0};  // the AOF's threads write it
+  mutable pthread_mutex_t aside_lock_ = PTHREAD_MUTEX_INITIALIZER;
+  std::vector<std::unique_ptr<Aside>> aside_;   // under aside_lock_
+  std::atomic<size_t> aside_count_{0};          // written under aside_lock_
   alignas(64) std::atomic<uint64_t> tail_{0};   // writers
   alignas(64) std::atomic<uint64_t> taken_{0};  // the AOF thread writes it
 };

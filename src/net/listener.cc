@@ -40,7 +40,7 @@ bool answers(const sockaddr_un& at) {
   const int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
   if (fd < 0) return true;
   const bool answered = connect(fd, reinterpret_cast<const sockaddr*>(&at), sizeof at) == 0 ||
-                        errno == EAGAIN;
+                        errno != ECONNREFUSED;
   close(fd);
   return answered;
 }

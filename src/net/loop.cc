@@ -190,14 +190,19 @@ void Loop::accept_all() {
   // Without descriptors the listener would be ready for ever: look again a little later.
   if (turn_.accept_error) {
     if (!accept_again_ms_) {
-      log_warning("cannot accept connections: %s; trying again every %d ms",
-                  strerror(turn_.accept_error), kAcceptRetryMs);
+      if (!accept_failed_) {
+        log_warning("cannot accept connections: %s; trying again every %d ms",
+                    strerror(turn_.accept_error), kAcceptRetryMs);
+      }
+      accept_failed_ = true;
       io_->pause_accepting(true);
     }
     accept_again_ms_ = monotonic_ms() + kAcceptRetryMs;
   } else if (accept_again_ms_ && monotonic_ms() >= accept_again_ms_) {
     accept_again_ms_ = 0;
     io_->pause_accepting(false);
+  } else if (!turn_.accepted.empty()) {
+    accept_failed_ = false;
   }
 }
 
@@ -247,7 +252,7 @@ void Loop::continue_stalled() {
   std::vector<Connection*> waiting;
   waiting.swap(stalled_);
   for (Connection* c : waiting) {
-    c->stalled = c->blocked_on_log = false;
+    c->stalled = c->blocked = false;
     join_turn(*c);
   }
 }
@@ -255,34 +260,31 @@ void Loop::continue_stalled() {
 void Loop::parse_all() {
   limits_.bulk_bytes = server_.config.bulk_bytes.load(std::memory_order_relaxed);
   log_tail_before_ = server_.ring.tail();
+  env_.output_room_bytes = int64_t(kOutputBytesAllClients) -
+                           int64_t(server_.total(&LoopStatus::output_pending_bytes));
   for (Connection* c : turn_.ready) join_turn(*c);
   for (size_t i = 0; i < in_turn_.size(); i++) parse(*in_turn_[i]);
 }
 
 void Loop::parse(Connection& c) {
-  while (!c.broken && !c.close_after_reply && !c.blocked_on_log) {
-    if (over_output_limit(c)) {
-      io_->pause_reading(c, true);
-      return;
-    }
+  while (!c.broken && !c.close_after_reply && !c.blocked) {
     const size_t first_word = batch_.words().size();
     const ParseStatus status = c.parser.parse(c.input.data() + c.parsed,
                                               c.input.size() - c.parsed, limits_, batch_.words());
     if (status == ParseStatus::kIncomplete) break;
     if (status == ParseStatus::kError) {
       run_batch();
-      if (!c.blocked_on_log) fail(c, c.parser.error());
+      if (!c.blocked && !c.close_after_reply) fail(c, c.parser.error());
       return;
     }
     const size_t start = c.parsed;
     c.parsed += c.parser.consumed();
-    if (batch_.words().size() == first_word) continue;
     pool_.lend(c.output);  // if there is no memory, the reply finds out
     batch_.add(c, first_word, &c, start);
     if (batch_.full()) run_batch();
   }
   const uint64_t limit = uint64_t(server_.config.query_buffer_bytes.load(std::memory_order_relaxed));
-  if (c.input.size() - c.parsed > limit) {
+  if (!c.blocked && c.input.size() - c.parsed + c.parser.held_bytes() > limit) {
     log_warning("closing client %llu (%s): its command is longer than client-query-buffer-limit",
                 (unsigned long long)c.id, c.address.c_str());
     c.broken = true;
@@ -290,8 +292,10 @@ void Loop::parse(Connection& c) {
 }
 
 void Loop::fail(Connection& c, const std::string& error) {
-  Reply reply(c.output, c.protocol.load(std::memory_order_relaxed));
-  reply.errorf("ERR %s", error.c_str());
+  if (c.replies == Session::Replies::kOn) {
+    Reply reply(c.output, c.protocol.load(std::memory_order_relaxed));
+    reply.errorf("ERR %s", error.c_str());
+  }
   log_verbose("protocol error from client %llu (%s): %s", (unsigned long long)c.id,
               c.address.c_str(), error.c_str());
   c.close_after_reply = true;
@@ -300,12 +304,13 @@ void Loop::fail(Connection& c, const std::string& error) {
 void Loop::run_batch() {
   if (batch_.empty()) return batch_.words().reset();
   batch_.run([this](void* tag, size_t input_offset) {
-    // Not run: it is parsed again when the log has room.
+    // Not run: it is parsed again when the log has room, or the client has read.
     Connection& c = *static_cast<Connection*>(tag);
     c.parsed = input_offset;
     c.parser.reset();
-    stall(c);
-    if (c.input.size() > kStalledInputBytes) io_->pause_reading(c, true);
+    const bool for_output = batch_.output_full(c);
+    if (!for_output) stall(c);
+    if (for_output || c.input.size() > kStalledInputBytes) io_->pause_reading(c, true);
   });
 }
 
@@ -345,13 +350,6 @@ bool Loop::may_answer(const Connection& c) const {
   return !env_.log || c.log_position <= server_.aof.acknowledged();
 }
 
-bool Loop::over_output_limit(const Connection& c) const {
-  const size_t bytes = c.output.size();
-  if (bytes <= kOutputBytesPauseScarce) return false;
-  return bytes > kOutputBytesPause ||
-         server_.total(&LoopStatus::output_pending_bytes) > kOutputBytesAllClients;
-}
-
 // The end of a connection's part in the turn: the input that has been run is dropped, the replies
 // are sent or held, and what has ended is closed.
 void Loop::finish(Connection& c) {
@@ -366,7 +364,7 @@ void Loop::finish(Connection& c) {
   if (!c.output.empty() && !c.broken && (!c.awaits_writable || c.writable)) answer(c);
   c.writable = false;
   c.active_ms.store(now_mono_ms_, std::memory_order_relaxed);
-  if (c.reading_paused && !c.blocked_on_log && c.output.size() < kOutputBytesPauseScarce) {
+  if (c.reading_paused && !c.stalled && c.output.size() <= kOutputBytesPauseScarce) {
     // What was received before the pause is still to be parsed.
     io_->pause_reading(c, false);
     stall(c);

@@ -59,7 +59,6 @@ class Loop {
   void finish(Connection& c);
   void answer(Connection& c);
   bool may_answer(const Connection& c) const;
-  bool over_output_limit(const Connection& c) const;
   void stall(Connection& c);
   void close_connection(Connection& c);
   void finish_stop();
@@ -91,6 +90,7 @@ class Loop {
   bool maintain_more_ = false;        // it left work undone
   uint32_t maintain_stripe_ = 0;      // the next of this loop's share of the stripes
   int64_t accept_again_ms_ = 0;       // accepting is paused until then; 0: it is not
+  bool accept_failed_ = false;        // and it has been logged
   std::atomic<bool> waits_for_log_{false};
 };
 

@@ -34,6 +34,10 @@ class Reply {
   // printf's format. A part that comes from outside may hold line ends: they become spaces.
   void errorf(const char* format, ...) __attribute__((format(printf, 2, 3)));
 
+  // Takes back what was written since mark(), for a command that fails after it began to reply.
+  size_t mark() const { return out_.size(); }
+  void rollback(size_t mark) { out_.truncate(mark); }
+
   int protocol() const { return protocol_; }
   void set_protocol(int protocol) { protocol_ = protocol; }
   bool failed() const { return failed_; }

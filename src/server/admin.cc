@@ -60,7 +60,8 @@ void run_config_set(Call& call) {
     const auto old = config_get(config, call.words[i]);
     std::string error;
     if (!config_set(config, call.words[i], call.words[i + 1], error)) {
-      for (const auto& [name, value] : before) config_set(config, name, value, error);
+      std::string none;
+      for (const auto& [name, value] : before) config_set(config, name, value, none);
       return reply_config_error(call, call.words[i], error);
     }
     before.insert(before.end(), old.begin(), old.end());

@@ -30,8 +30,9 @@ std::string describe(Client& client) {
   const uint64_t query = client.query_bytes.load(std::memory_order_relaxed);
   const uint64_t room = client.query_room_bytes.load(std::memory_order_relaxed);
   const uint64_t output = client.output_bytes.load(std::memory_order_relaxed);
-  char line[1024];
-  snprintf(line, sizeof line,
+  // Room for the numbers; the names may be of any length.
+  std::string line(1024 + name.size() + library.size() + version.size(), '\0');
+  const int length = snprintf(line.data(), line.size(),
            "id=%llu addr=%s laddr=%s fd=%d name=%s age=%lld idle=%lld flags=%s db=%d sub=0 psub=0 "
            "ssub=0 multi=-1 qbuf=%llu qbuf-free=%llu argv-mem=0 multi-mem=0 rbs=0 rbp=0 obl=0 "
            "oll=0 omem=%llu tot-mem=%llu events=r cmd=%s user=default redir=-1 resp=%d "
@@ -44,6 +45,7 @@ std::string describe(Client& client) {
            (unsigned long long)(sizeof(Client) + query + room + output),
            command ? command->name : "NULL", client.protocol.load(std::memory_order_relaxed),
            library.c_str(), version.c_str());
+  line.resize(size_t(length));
   return line;
 }
 

@@ -231,9 +231,16 @@ bool read_file(const std::string& path, std::string& text, std::string& error) {
   }
   char chunk[4096];
   errno = 0;
-  while (const size_t got = fread(chunk, 1, sizeof chunk, file)) text.append(chunk, got);
+  size_t got;
+  while (text.size() < kConfigBytesMax && (got = fread(chunk, 1, sizeof chunk, file)) > 0) {
+    text.append(chunk, got);
+  }
   const int failure = ferror(file) ? errno : 0;
   if (file != stdin) fclose(file);
+  if (text.size() >= kConfigBytesMax) {
+    error = "the config file '" + path + "' is too large";
+    return false;
+  }
   if (failure) error = "cannot read the config file '" + path + "': " + strerror(failure);
   return failure == 0;
 }

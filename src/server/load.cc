@@ -5,6 +5,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
+
 #include "base/clock.h"
 #include "base/log.h"
 #include "command/execute.h"
@@ -57,6 +59,31 @@ bool cut_torn_record(Server& server, uint64_t offset, uint64_t file_bytes, std::
   return true;
 }
 
+bool only_zeros(int fd, uint64_t from, uint64_t to) {
+  char chunk[4096];
+  while (from < to) {
+    const ssize_t got = pread(fd, chunk, std::min<uint64_t>(sizeof chunk, to - from), off_t(from));
+    if (got <= 0) return false;
+    if (std::any_of(chunk, chunk + got, [](char c) { return c != 0; })) return false;
+    from += uint64_t(got);
+  }
+  return true;
+}
+
+// New records are for database 0. A file that ends in another one (torn there, or Redis's own) says
+// so first.
+bool select_database_zero(Server& server, uint64_t& size_bytes, std::string& error) {
+  static constexpr std::string_view kRecord = "*2\r\n$6\r\nSELECT\r\n$1\r\n0\r\n";
+  const ssize_t written =
+      pwrite(server.aof.fd(), kRecord.data(), kRecord.size(), off_t(size_bytes));
+  if (written != ssize_t(kRecord.size())) {
+    error = "cannot write to '" + server.aof.path() + "': " + strerror(errno);
+    return false;
+  }
+  size_bytes += kRecord.size();
+  return true;
+}
+
 }  // namespace
 
 bool load_aof(Server& server, uint64_t& size_bytes, std::string& error) {
@@ -90,15 +117,20 @@ bool load_aof(Server& server, uint64_t& size_bytes, std::string& error) {
     log_notice("loading the append-only file: %d %%, %llu records",
                int(100 * reader.offset() / file_bytes), (unsigned long long)records);
   }
-  if (result == AofReader::Result::kFailed || result == AofReader::Result::kDamaged) {
+  // After a power failure the end of a file may read as zeros: it was made longer, not written.
+  const bool torn = result == AofReader::Result::kTruncated ||
+                    (result == AofReader::Result::kDamaged &&
+                     only_zeros(server.aof.fd(), reader.offset(), file_bytes));
+  if (result != AofReader::Result::kEnd && !torn) {
     error = damage(server, reader.offset(), reader.error());
     return false;
   }
   size_bytes = reader.offset();
-  if (result == AofReader::Result::kTruncated &&
+  if (result != AofReader::Result::kEnd &&
       !cut_torn_record(server, size_bytes, file_bytes, error)) {
     return false;
   }
+  if (session.db != 0 && !select_database_zero(server, size_bytes, error)) return false;
   if (records) {
     log_notice("loaded %llu records, %llu bytes, from the append-only file in %lld ms",
                (unsigned long long)records, (unsigned long long)size_bytes,

@@ -16,13 +16,14 @@ namespace {
 constexpr size_t kHugeFromBytes = 32ULL << 20;  // a small heap stays on small pages
 
 // The machine's memory; less where RLIMIT_AS leaves no room for reserving several times as much.
-size_t memory_to_reserve_for() {
+size_t memory_to_reserve_for(bool& limited) {
   struct sysinfo info;
   size_t bytes = size_t(16) << 30;
   if (sysinfo(&info) == 0) bytes = size_t(info.totalram) * info.mem_unit;
   rlimit limit;
   if (getrlimit(RLIMIT_AS, &limit) == 0 && limit.rlim_cur != RLIM_INFINITY) {
     bytes = std::min<size_t>(bytes, limit.rlim_cur / 12);
+    limited = true;
     log_warning("the address space is limited to %llu MB (ulimit -v): at most %llu MB of data",
                 (unsigned long long)(limit.rlim_cur >> 20), (unsigned long long)(bytes >> 18));
   }
@@ -39,7 +40,7 @@ bool Keyspace::open(int databases, int threads) {
   secret_ = random_hash_secret();
   stripes_.reset(new (std::nothrow) Stripe[stripe_count_]);
   areas_.reset(new (std::nothrow) std::atomic<TableAreas*>[size_t(databases)]());
-  reserve_bytes_ = memory_to_reserve_for();
+  reserve_bytes_ = memory_to_reserve_for(limited_);
   // Four times the memory leaves room for what fragmentation could ever ask for.
   if (!stripes_ || !areas_ || !pool_.open(4 * reserve_bytes_, kHugeFromBytes) ||
       !blocks_.open(2 * reserve_bytes_) || !prepare_areas(0)) {
@@ -53,14 +54,16 @@ bool Keyspace::open(int databases, int threads) {
   return true;
 }
 
-TableAreas* Keyspace::make_areas() {
+// Under a limit on address space, the databases beyond the first make do with less.
+TableAreas* Keyspace::make_areas(int db) {
+  const size_t bytes = db && limited_ ? reserve_bytes_ / 16 : reserve_bytes_;
   if (!spare_areas_.empty()) {
     TableAreas* areas = spare_areas_.back();
     spare_areas_.pop_back();
     return areas;
   }
   TableAreas* areas = new (std::nothrow) TableAreas;
-  if (areas && !areas->reserve(reserve_bytes_)) {
+  if (areas && !areas->reserve(bytes)) {
     delete areas;
     return nullptr;
   }
@@ -72,7 +75,7 @@ bool Keyspace::prepare_areas(int db) {
   if (areas_[db].load(std::memory_order_acquire)) return true;
   pthread_mutex_lock(&areas_lock_);
   if (!areas_[db].load(std::memory_order_relaxed)) {
-    areas_[db].store(make_areas(), std::memory_order_release);
+    areas_[db].store(make_areas(db), std::memory_order_release);
   }
   pthread_mutex_unlock(&areas_lock_);
   return areas_[db].load(std::memory_order_relaxed) != nullptr;

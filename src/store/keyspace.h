@@ -142,7 +142,7 @@ class Keyspace {
                  stripe, stripe_bits_);
   }
   Entry* entry(Ref ref) const { return reinterpret_cast<Entry*>(pool_.base() + ref * 8); }
-  TableAreas* make_areas();
+  TableAreas* make_areas(int db);
   bool prepare_areas(int db);
   void drop_blocks(Entry* entry);
   void drop_value(Entry* entry);
@@ -161,6 +161,7 @@ class Keyspace {
   uint32_t stripe_count_ = 0;
   unsigned stripe_bits_ = 0;
   size_t reserve_bytes_ = 0;
+  bool limited_ = false;  // by RLIMIT_AS
   HashSecret secret_ = {};
   EntryPool pool_;
   BlockHeap blocks_;

@@ -27,7 +27,7 @@ void Keyspace::flush(int db) {
   if (keys <= kFlushAtOnceKeys) return flush_at_once(db);
   auto flushed = std::unique_ptr<FlushedAreas>(new (std::nothrow) FlushedAreas);
   pthread_mutex_lock(&areas_lock_);
-  TableAreas* fresh = flushed ? make_areas() : nullptr;
+  TableAreas* fresh = flushed ? make_areas(db) : nullptr;
   pthread_mutex_unlock(&areas_lock_);
   if (!fresh) return flush_at_once(db);
   flushed->areas = areas_[db].load(std::memory_order_relaxed);
