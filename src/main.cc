@@ -53,12 +53,13 @@ void print_and_exit_if_asked(int argc, char** argv) {
   if (first == "--version" || first == "-v") {
     printf("Ignix %s (speaks the protocol of Redis %s)\n", kVersion, kRedisVersion);
   } else if (first == "--help" || first == "-h") {
-    printf("Usage: ignix [FILE] [--OPTION VALUE ...]\n\n"
-           "A key-value server that Redis's clients can talk to. FILE is a configuration file in\n"
-           "redis.conf's form; options override it. See ignix(1).\n\n%s\n"
-           "  -h, --help                   print this\n"
-           "  -v, --version                print the version\n",
-           config_usage().c_str());
+    printf(
+        "Usage: ignix [FILE] [--OPTION VALUE ...]\n\n"
+        "A key-value server that Redis's clients can talk to. FILE is a configuration file in\n"
+        "redis.conf's form; options override it. See ignix(1).\n\n%s\n"
+        "  -h, --help                   print this\n"
+        "  -v, --version                print the version\n",
+        config_usage().c_str());
   } else {
     return;
   }
@@ -77,7 +78,8 @@ void configure(int argc, char** argv, Config& config) {
   if (const char* word = getenv("IGNIX_LOG")) {
     LogLevel level;
     if (!parse_log_level(word, level)) {
-      die(std::string("bad value '") + word + "' for IGNIX_LOG: must be debug, verbose, notice, "
+      die(std::string("bad value '") + word +
+          "' for IGNIX_LOG: must be debug, verbose, notice, "
           "warning or nothing");
     }
     config.loglevel = int64_t(level);
@@ -192,7 +194,8 @@ std::string own_path(const char* fallback) {
 void write_pid_file(const std::string& path) {
   if (path.empty()) return;
   FILE* file = fopen(path.c_str(), "we");
-  if (!file) return log_warning("cannot write the pid file '%s': %s", path.c_str(), strerror(errno));
+  if (!file)
+    return log_warning("cannot write the pid file '%s': %s", path.c_str(), strerror(errno));
   fprintf(file, "%d\n", int(getpid()));
   fclose(file);
 }
@@ -279,8 +282,7 @@ int main(int argc, char** argv) {
   server.run_id = random_run_id();
   server.executable = own_path(argv[0]);
   server.loop_count = int(server.config.threads);
-  log_notice("Ignix %s starts, process %d, %d threads", kVersion, int(getpid()),
-             server.loop_count);
+  log_notice("Ignix %s starts, process %d, %d threads", kVersion, int(getpid()), server.loop_count);
   raise_descriptor_limit(server);
 
   // The listeners come first: a second server on the same port must touch no file.

@@ -8,23 +8,23 @@
 namespace ignix {
 
 // Requests. The first three are Redis's own.
-constexpr size_t kInlineBytesMax = 64 * 1024;            // an inline command, or a length line
-constexpr int64_t kMultibulkCountMax = INT32_MAX;        // words of one command
-constexpr int64_t kBulkBytesDefault = 512LL << 20;       // proto-max-bulk-len
-constexpr int64_t kQueryBytesDefault = 1LL << 30;        // client-query-buffer-limit
-constexpr size_t kStringBytesMax = 512ULL << 20;         // a string value
+constexpr size_t kInlineBytesMax = 64 * 1024;       // an inline command, or a length line
+constexpr int64_t kMultibulkCountMax = INT32_MAX;   // words of one command
+constexpr int64_t kBulkBytesDefault = 512LL << 20;  // proto-max-bulk-len
+constexpr int64_t kQueryBytesDefault = 1LL << 30;   // client-query-buffer-limit
+constexpr size_t kStringBytesMax = 512ULL << 20;    // a string value
 
 // A turn of the loop.
-constexpr size_t kReadBytes = 16 * 1024;                 // one read of one connection
-constexpr size_t kBatchCommands = 128;                   // parsed, prefetched and run together
-constexpr size_t kEventsPerTurn = 256;                   // connections served in one turn
-constexpr size_t kAcceptsPerTurn = 64;                   // so that a flood of connects is no stall
-constexpr int kMaintainCheckMs = 100;                    // after activity, is there memory to tidy?
-constexpr int kMaintainBusyMs = 10;                      // while there is, and commands come
-constexpr int kMaintainIdleMs = 2;                       // while there is, and none come
-constexpr int kMaintainBudgetUs = 1000;                  // of work at a time
-constexpr size_t kSpareBuffers = 64;                     // kept by a loop between turns
-constexpr size_t kSpareBufferBytesMax = 64 * 1024;       // a larger buffer is given back at once
+constexpr size_t kReadBytes = 16 * 1024;            // one read of one connection
+constexpr size_t kBatchCommands = 128;              // parsed, prefetched and run together
+constexpr size_t kEventsPerTurn = 256;              // connections served in one turn
+constexpr size_t kAcceptsPerTurn = 64;              // so that a flood of connects is no stall
+constexpr int kMaintainCheckMs = 100;               // after activity, is there memory to tidy?
+constexpr int kMaintainBusyMs = 10;                 // while there is, and commands come
+constexpr int kMaintainIdleMs = 2;                  // while there is, and none come
+constexpr int kMaintainBudgetUs = 1000;             // of work at a time
+constexpr size_t kSpareBuffers = 64;                // kept by a loop between turns
+constexpr size_t kSpareBufferBytesMax = 64 * 1024;  // a larger buffer is given back at once
 
 // Replies not yet taken by their clients. Past this a connection is not read any further until
 // the client reads; nothing is dropped. Past the second, over all clients, the third holds.
@@ -34,10 +34,10 @@ constexpr size_t kOutputBytesPauseScarce = 1ULL << 20;
 
 // Clients.
 constexpr int64_t kMaxClientsDefault = 10000;
-constexpr int kReservedDescriptors = 32;                 // files, listeners, event descriptors
-constexpr int kAcceptRetryMs = 100;                      // after running out of descriptors
+constexpr int kReservedDescriptors = 32;  // files, listeners, event descriptors
+constexpr int kAcceptRetryMs = 100;       // after running out of descriptors
 
-constexpr size_t kConfigBytesMax = 1 << 20;               // of the config file
+constexpr size_t kConfigBytesMax = 1 << 20;  // of the config file
 
 // Threads, databases, stripes.
 constexpr int kThreadsMax = 256;
@@ -48,14 +48,14 @@ constexpr uint32_t kStripesPerThread = 16;
 constexpr uint32_t kStripesMax = 4096;
 
 // Store.
-constexpr size_t kEntryBytesMax = 4096;                  // larger values hang off the entry
-constexpr size_t kSlabBlockBytesMax = 1 << 20;           // larger blocks are mappings of their own
-constexpr uint64_t kFlushAtOnceKeys = 4096;              // larger databases are freed by and by
+constexpr size_t kEntryBytesMax = 4096;         // larger values hang off the entry
+constexpr size_t kSlabBlockBytesMax = 1 << 20;  // larger blocks are mappings of their own
+constexpr uint64_t kFlushAtOnceKeys = 4096;     // larger databases are freed by and by
 
 // Log.
 constexpr size_t kLogRingBytes = 8ULL << 20;
-constexpr size_t kLogSlackBytes = 64 * 1024;             // left free for records a write may add
-constexpr size_t kStalledInputBytes = 256 * 1024;        // received while waiting for the log
-constexpr int kLogRetryMs = 200;                         // after a failed write
+constexpr size_t kLogSlackBytes = 64 * 1024;       // left free for records a write may add
+constexpr size_t kStalledInputBytes = 256 * 1024;  // received while waiting for the log
+constexpr int kLogRetryMs = 200;                   // after a failed write
 
 }  // namespace ignix

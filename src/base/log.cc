@@ -58,8 +58,9 @@ void log_line(LogLevel level, const char* format, ...) {
   clock_gettime(CLOCK_REALTIME, &now);
   gmtime_r(&now.tv_sec, &parts);
   size_t length = strftime(line, sizeof line, "%Y-%m-%dT%H:%M:%S", &parts);
-  length += size_t(snprintf(line + length, sizeof line - length, ".%03ldZ %d %s: ",
-                            now.tv_nsec / 1000000, int(getpid()), kNames[int(level)]));
+  length +=
+      size_t(snprintf(line + length, sizeof line - length, ".%03ldZ %d %s: ", now.tv_nsec / 1000000,
+                      int(getpid()), kNames[int(level)]));
   va_list args;
   va_start(args, format);
   const int wanted = vsnprintf(line + length, sizeof line - length - 1, format, args);

@@ -57,8 +57,8 @@ bool parse_memory(std::string_view text, int64_t& bytes) {
   static constexpr struct {
     std::string_view unit;
     int64_t factor;
-  } kUnits[] = {{"", 1},          {"b", 1},          {"k", 1000},       {"kb", 1 << 10},
-                {"m", 1000000},   {"mb", 1 << 20},   {"g", 1000000000}, {"gb", 1 << 30}};
+  } kUnits[] = {{"", 1},        {"b", 1},        {"k", 1000},       {"kb", 1 << 10},
+                {"m", 1000000}, {"mb", 1 << 20}, {"g", 1000000000}, {"gb", 1 << 30}};
   size_t digits = 0;
   while (digits < text.size() && text[digits] >= '0' && text[digits] <= '9') digits++;
   int64_t number;

@@ -21,9 +21,9 @@ struct Env {
   LogRing* log;             // nullptr: changes are not logged (no AOF, or it is being loaded)
   LogRing::Writer* writer;  // this loop's
   Server* server;
-  int64_t now_ms = 0;       // time of day, read once for each batch
+  int64_t now_ms = 0;             // time of day, read once for each batch
   int64_t output_room_bytes = 0;  // what all clients' replies may still grow by in this turn
-  uint32_t clock = 0;       // the entries' access clock at that time
+  uint32_t clock = 0;             // the entries' access clock at that time
 };
 
 struct Call {
@@ -33,7 +33,7 @@ struct Call {
   Reply& reply;
   const std::string_view* words;  // words[0] is the name
   size_t word_count;
-  const uint64_t* hashes;         // of the keys, in the order of the command's key range
+  const uint64_t* hashes;  // of the keys, in the order of the command's key range
 
   Keyspace& keyspace() const { return *env.keyspace; }
   int db() const { return session.db.load(std::memory_order_relaxed); }

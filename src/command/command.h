@@ -77,7 +77,7 @@ struct Command {
   uint32_t categories = 0;
   KeyRange keys = {};
   KeySpec specs[2] = {};
-  const char* tips = "";  // separated by spaces
+  const char* tips = "";                 // separated by spaces
   const Command* subcommands = nullptr;  // ends with a row without a name
 
   bool arity_fits(size_t words) const {

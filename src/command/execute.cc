@@ -38,8 +38,7 @@ void reply_unknown_command(Call& call) {
 bool hears_reply(Session& session, Session::Replies before) {
   using Replies = Session::Replies;
   Replies& after = session.replies;
-  const bool heard =
-      after != Replies::kOff && (before != Replies::kSkip || after == Replies::kOn);
+  const bool heard = after != Replies::kOff && (before != Replies::kSkip || after == Replies::kOn);
   if (after == Replies::kSkipNext) {
     after = Replies::kSkip;
   } else if (after == Replies::kSkip) {
@@ -63,10 +62,14 @@ void Batch::add(Session& session, size_t first_word, void* tag, size_t input_off
     const Command* sub = find_subcommand(*command, words_[first_word + 1]);
     if (sub) command = sub;
   }
-  Request request = {&session,           tag,
-                     command,            input_offset,
-                     uint32_t(first_word), uint32_t(word_count),
-                     uint32_t(hashes_.size()), 0};
+  Request request = {&session,
+                     tag,
+                     command,
+                     input_offset,
+                     uint32_t(first_word),
+                     uint32_t(word_count),
+                     uint32_t(hashes_.size()),
+                     0};
   if (command && command->keys.first && command->arity_fits(word_count)) {
     request.hash_count = uint32_t(command->keys.count(word_count));
     for (uint32_t i = 0; i < request.hash_count; i++) {

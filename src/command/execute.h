@@ -1,8 +1,8 @@
 // Runs commands, a batch at a time.
 //
 // On paper: a command on a big keyspace misses the cache twice, at its bucket and at its entry:
-// some 150 ns if it is alone. A batch asks for all its buckets first, then for all its entries, then
-// runs: the misses overlap, and cost 10 to 20 ns each.
+// some 150 ns if it is alone. A batch asks for all its buckets first, then for all its entries,
+// then runs: the misses overlap, and cost 10 to 20 ns each.
 #pragma once
 
 #include <cstddef>
@@ -21,8 +21,8 @@ class Batch {
   // The parser appends a command's words here; then add().
   Words& words() { return words_; }
 
-  // The words from `first_word` on are a command of `session`; none: an empty command. Their bytes stay where they are until
-  // run(). `tag` is handed back by first_blocked().
+  // The words from `first_word` on are a command of `session`; none: an empty command. Their bytes
+  // stay where they are until run(). `tag` is handed back by first_blocked().
   void add(Session& session, size_t first_word, void* tag, size_t input_offset);
 
   bool full() const { return requests_.size() >= kBatchCommands; }

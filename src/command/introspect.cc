@@ -18,15 +18,14 @@ struct FlagName {
 
 // In Redis's order.
 constexpr FlagName kFlagNames[] = {
-    {kWrite, "write"},       {kReadonly, "readonly"}, {kDenyOom, "denyoom"},
-    {kAdmin, "admin"},       {kNoScript, "noscript"}, {kLoading, "loading"},
-    {kStale, "stale"},       {kFast, "fast"},         {kNoAuth, "no_auth"},
-    {kNoMulti, "no_multi"},  {kAllowBusy, "allow_busy"},
+    {kWrite, "write"},       {kReadonly, "readonly"}, {kDenyOom, "denyoom"},      {kAdmin, "admin"},
+    {kNoScript, "noscript"}, {kLoading, "loading"},   {kStale, "stale"},          {kFast, "fast"},
+    {kNoAuth, "no_auth"},    {kNoMulti, "no_multi"},  {kAllowBusy, "allow_busy"},
 };
 constexpr FlagName kKeyFlagNames[] = {
-    {kKeyReadWrite, "RW"},    {kKeyReadOnly, "RO"},     {kKeyOverwrite, "OW"},
-    {kKeyRemove, "RM"},       {kKeyAccess, "access"},   {kKeyUpdate, "update"},
-    {kKeyInsert, "insert"},   {kKeyDelete, "delete"},   {kKeyVariableFlags, "variable_flags"},
+    {kKeyReadWrite, "RW"},  {kKeyReadOnly, "RO"},   {kKeyOverwrite, "OW"},
+    {kKeyRemove, "RM"},     {kKeyAccess, "access"}, {kKeyUpdate, "update"},
+    {kKeyInsert, "insert"}, {kKeyDelete, "delete"}, {kKeyVariableFlags, "variable_flags"},
 };
 constexpr const char* kGroupNames[] = {"string", "generic", "connection", "server"};
 

@@ -16,8 +16,8 @@ const char* type_name(Type type) {
 // FLUSHALL and FLUSHDB take ASYNC or SYNC. Both are done when the reply is sent.
 bool flush_option(Call& call) {
   if (call.word_count == 1) return true;
-  if (call.word_count == 2 && (equal_ignoring_case(call.words[1], "async") ||
-                               equal_ignoring_case(call.words[1], "sync"))) {
+  if (call.word_count == 2 &&
+      (equal_ignoring_case(call.words[1], "async") || equal_ignoring_case(call.words[1], "sync"))) {
     return true;
   }
   reply_syntax_error(call);
@@ -38,7 +38,8 @@ void run_del(Call& call) {
 
 void run_exists(Call& call) {
   int64_t found = 0;
-  for (size_t i = 0; i + 1 < call.word_count; i++) found += find_for_read(call, call.key(i)) != nullptr;
+  for (size_t i = 0; i + 1 < call.word_count; i++)
+    found += find_for_read(call, call.key(i)) != nullptr;
   call.reply.integer(found);
 }
 

@@ -23,9 +23,7 @@ struct Name {
     low |= 0x2020202020202020;
     high |= 0x2020202020202020;
   }
-  size_t place() const {
-    return ((low ^ high * 0x9e3779b97f4a7c15) * 0x9e3779b97f4a7c15) >> 54;
-  }
+  size_t place() const { return ((low ^ high * 0x9e3779b97f4a7c15) * 0x9e3779b97f4a7c15) >> 54; }
 };
 static_assert(kPlaces == 1 << 10, "place() yields ten bits");
 

@@ -2,6 +2,7 @@
 // are those of Redis 7.0, so that COMMAND says the same.
 #include "command/handlers.h"
 
+// clang-format off: rows, not statements
 namespace ignix {
 namespace {
 

@@ -56,8 +56,8 @@ bool Aof::open(const std::string& path, std::string& error) {
     return false;
   }
   if (flock(fd_, LOCK_EX | LOCK_NB) != 0) {
-    error = "cannot lock the append-only file '" + path + "': " +
-            (errno == EWOULDBLOCK ? "another Ignix uses it" : strerror(errno));
+    error = "cannot lock the append-only file '" + path +
+            "': " + (errno == EWOULDBLOCK ? "another Ignix uses it" : strerror(errno));
     close(fd_);
     fd_ = -1;
     return false;

@@ -77,7 +77,7 @@ class Aof {
 
   std::atomic<bool> asleep_{false};  // the AOF thread waits, or is about to, for `woken_`
   pthread_mutex_t lock_ = PTHREAD_MUTEX_INITIALIZER;
-  pthread_cond_t woken_, second_;    // under lock_; both on CLOCK_MONOTONIC
+  pthread_cond_t woken_, second_;  // under lock_; both on CLOCK_MONOTONIC
 };
 
 }  // namespace ignix

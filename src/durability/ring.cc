@@ -75,8 +75,9 @@ uint64_t LogRing::append(Writer& writer, int db, const std::string_view* words, 
   std::unique_ptr<Aside> aside;
   if (!fits) aside = std::make_unique<Aside>(Aside{start, std::vector<char>(bytes)});
   if (fits && !direct) writer.scratch.resize(bytes);
-  char* const out =
-      direct ? bytes_.get() + place : fits ? writer.scratch.data() : aside->bytes.data();
+  char* const out = direct ? bytes_.get() + place
+                    : fits ? writer.scratch.data()
+                           : aside->bytes.data();
   char* p = out;
   if (db) p = put_command(p, select, 2);
   p = put_command(p, words, count);

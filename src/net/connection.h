@@ -13,12 +13,12 @@ struct Connection : Client {
   size_t parsed = 0;  // of the input: already in the batch, or run
   Parser parser;
 
-  bool at_eof = false;         // the client sends nothing more; it may still read
-  bool broken = false;         // no byte goes in or out any more
-  bool in_turn = false;        // on the loop's list of this turn
-  bool held = false;           // on the loop's list of replies that wait for the log
-  bool stalled = false;        // on the loop's list of those with commands that cannot run yet
-  bool reading_paused = false;  // its output is too long: see kOutputBytesPause
+  bool at_eof = false;           // the client sends nothing more; it may still read
+  bool broken = false;           // no byte goes in or out any more
+  bool in_turn = false;          // on the loop's list of this turn
+  bool held = false;             // on the loop's list of replies that wait for the log
+  bool stalled = false;          // on the loop's list of those with commands that cannot run yet
+  bool reading_paused = false;   // its output is too long: see kOutputBytesPause
   bool awaits_writable = false;  // the kernel took only a part of the output
   bool writable = false;         // and can take more now
 };

@@ -12,11 +12,11 @@ namespace ignix {
 
 // What wait() has found.
 struct Turn {
-  std::vector<int> accepted;         // new connections' descriptors, non-blocking
-  std::vector<Connection*> ready;    // have received something, their end, or an error, or
-                                     // can be sent to again
-  int accept_error = 0;              // errno of an accept that failed for want of descriptors
-  bool mail = false;                 // the mailbox was rung
+  std::vector<int> accepted;       // new connections' descriptors, non-blocking
+  std::vector<Connection*> ready;  // have received something, their end, or an error, or
+                                   // can be sent to again
+  int accept_error = 0;            // errno of an accept that failed for want of descriptors
+  bool mail = false;               // the mailbox was rung
 };
 
 class Io {

@@ -39,8 +39,8 @@ int listen_on(const addrinfo& at, int backlog, bool first) {
 bool answers(const sockaddr_un& at) {
   const int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
   if (fd < 0) return true;
-  const bool answered = connect(fd, reinterpret_cast<const sockaddr*>(&at), sizeof at) == 0 ||
-                        errno != ECONNREFUSED;
+  const bool answered =
+      connect(fd, reinterpret_cast<const sockaddr*>(&at), sizeof at) == 0 || errno != ECONNREFUSED;
   close(fd);
   return answered;
 }

@@ -126,7 +126,9 @@ void Loop::turn() {
 // looks after its share of the stripes, the first also after what they share.
 void Loop::maintain() {
   const bool idle = turn_.ready.empty();
-  const int pause_ms = !maintain_more_ ? kMaintainCheckMs : idle ? kMaintainIdleMs : kMaintainBusyMs;
+  const int pause_ms = !maintain_more_ ? kMaintainCheckMs
+                       : idle          ? kMaintainIdleMs
+                                       : kMaintainBusyMs;
   if (now_mono_ms_ - maintained_ms_ < pause_ms) return;
   if (!maintain_more_ && batch_.commands_run() == commands_maintained_) return;
   commands_maintained_ = batch_.commands_run();
@@ -260,8 +262,8 @@ void Loop::continue_stalled() {
 void Loop::parse_all() {
   limits_.bulk_bytes = server_.config.bulk_bytes.load(std::memory_order_relaxed);
   log_tail_before_ = server_.ring.tail();
-  env_.output_room_bytes = int64_t(kOutputBytesAllClients) -
-                           int64_t(server_.total(&LoopStatus::output_pending_bytes));
+  env_.output_room_bytes =
+      int64_t(kOutputBytesAllClients) - int64_t(server_.total(&LoopStatus::output_pending_bytes));
   for (Connection* c : turn_.ready) join_turn(*c);
   for (size_t i = 0; i < in_turn_.size(); i++) parse(*in_turn_[i]);
 }
@@ -269,8 +271,8 @@ void Loop::parse_all() {
 void Loop::parse(Connection& c) {
   while (!c.broken && !c.close_after_reply && !c.blocked) {
     const size_t first_word = batch_.words().size();
-    const ParseStatus status = c.parser.parse(c.input.data() + c.parsed,
-                                              c.input.size() - c.parsed, limits_, batch_.words());
+    const ParseStatus status = c.parser.parse(c.input.data() + c.parsed, c.input.size() - c.parsed,
+                                              limits_, batch_.words());
     if (status == ParseStatus::kIncomplete) break;
     if (status == ParseStatus::kError) {
       run_batch();
@@ -283,7 +285,8 @@ void Loop::parse(Connection& c) {
     batch_.add(c, first_word, &c, start);
     if (batch_.full()) run_batch();
   }
-  const uint64_t limit = uint64_t(server_.config.query_buffer_bytes.load(std::memory_order_relaxed));
+  const uint64_t limit =
+      uint64_t(server_.config.query_buffer_bytes.load(std::memory_order_relaxed));
   if (!c.blocked && c.input.size() - c.parsed + c.parser.held_bytes() > limit) {
     log_warning("closing client %llu (%s): its command is longer than client-query-buffer-limit",
                 (unsigned long long)c.id, c.address.c_str());
@@ -340,8 +343,8 @@ void Loop::finish_all() {
   // The flag is raised before the log is looked at once more: its thread sees the flag, or we see
   // its progress.
   waits_for_log_.store(!held_.empty(), std::memory_order_seq_cst);
-  if (!held_.empty() && std::any_of(held_.begin(), held_.end(),
-                                    [this](Connection* c) { return may_answer(*c); })) {
+  if (!held_.empty() &&
+      std::any_of(held_.begin(), held_.end(), [this](Connection* c) { return may_answer(*c); })) {
     wake();
   }
 }

@@ -1,7 +1,7 @@
-// On paper: a GET of a 16-byte key is `*2\r\n$3\r\nGET\r\n$16\r\n<16 bytes>\r\n`, three numbers. Each
-// is found, checked and converted from one 8-byte load with a dozen instructions and no branch on
-// its length. What does not fit this (numbers of 8 digits and more, the last bytes of a read) goes
-// byte by byte.
+// On paper: a GET of a 16-byte key is `*2\r\n$3\r\nGET\r\n$16\r\n<16 bytes>\r\n`, three numbers.
+// Each is found, checked and converted from one 8-byte load with a dozen instructions and no branch
+// on its length. What does not fit this (numbers of 8 digits and more, the last bytes of a read)
+// goes byte by byte.
 #include "resp/parser.h"
 
 #include <algorithm>
@@ -69,11 +69,12 @@ ParseStatus Parser::parse_multibulk(const char* data, size_t length, const Limit
   int64_t value;
   bool valid;
   if (bulks_left_ < 0) {
-    const ParseStatus status = read_length(
-        data, length, "Protocol error: too big mbulk count string", value, valid);
+    const ParseStatus status =
+        read_length(data, length, "Protocol error: too big mbulk count string", value, valid);
     if (status == ParseStatus::kIncomplete) return suspend(data, words, first_word);
     if (status != ParseStatus::kCommand) return status;
-    if (!valid || value > kMultibulkCountMax) return fail("Protocol error: invalid multibulk length");
+    if (!valid || value > kMultibulkCountMax)
+      return fail("Protocol error: invalid multibulk length");
     bulks_left_ = value > 0 ? value : 0;
   }
   while (bulks_left_ > 0) {
@@ -103,8 +104,7 @@ ParseStatus Parser::parse_multibulk(const char* data, size_t length, const Limit
 }
 
 ParseStatus Parser::parse_inline(const char* data, size_t length, Words& words) {
-  const void* end =
-      scanned_ < length ? memchr(data + scanned_, '\n', length - scanned_) : nullptr;
+  const void* end = scanned_ < length ? memchr(data + scanned_, '\n', length - scanned_) : nullptr;
   if (!end) {
     scanned_ = length;
     if (length > kInlineBytesMax) return fail("Protocol error: too big inline request");

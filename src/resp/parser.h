@@ -1,8 +1,9 @@
 // The request parser: RESP2 multibulk and inline commands, in place, without a copy. A command
 // that has not arrived whole is never parsed again from its start: what is known of it is kept.
 //
-// Limits and error texts are those of Redis 7.0 (networking.c documents neither; they are observed).
-// Like Redis, the parser does not look at the bytes that stand where a line end must stand.
+// Limits and error texts are those of Redis 7.0 (networking.c documents neither; they are
+// observed). Like Redis, the parser does not look at the bytes that stand where a line end must
+// stand.
 #pragma once
 
 #include <cstddef>
@@ -71,11 +72,11 @@ class Parser {
   ParseStatus suspend(const char* data, Words& words, size_t first_word);
   ParseStatus fail(std::string text);
 
-  size_t position_ = 0;       // of the next byte to look at, from the start of the command
-  size_t scanned_ = 0;        // inline and length lines: no line end before this offset
-  int64_t bulks_left_ = -1;   // -1: the count is not known yet
-  int64_t bulk_length_ = -1;  // of the word being received; -1: not known yet
-  bool suspended_ = false;    // a part of this command has been parsed by an earlier call
+  size_t position_ = 0;        // of the next byte to look at, from the start of the command
+  size_t scanned_ = 0;         // inline and length lines: no line end before this offset
+  int64_t bulks_left_ = -1;    // -1: the count is not known yet
+  int64_t bulk_length_ = -1;   // of the word being received; -1: not known yet
+  bool suspended_ = false;     // a part of this command has been parsed by an earlier call
   std::vector<Span> partial_;  // its words so far, from the start of the command
   std::string error_;
 };

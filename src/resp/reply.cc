@@ -68,7 +68,8 @@ void Reply::errorf(const char* format, ...) {
   va_end(again);
   va_end(args);
   text.pop_back();
-  std::replace_if(text.begin(), text.end(), [](char c) { return c == '\r' || c == '\n'; }, ' ');
+  std::replace_if(
+      text.begin(), text.end(), [](char c) { return c == '\r' || c == '\n'; }, ' ');
   error(text);
 }
 

@@ -17,19 +17,19 @@ class Reply {
   Reply(Buffer& out, int protocol) : out_(out), protocol_(protocol) {}
 
   void ok() { raw("+OK\r\n"); }
-  void simple(std::string_view text);   // +text; no line ends within
-  void error(std::string_view text);    // -text; `text` starts with its code, as "ERR ..."
+  void simple(std::string_view text);  // +text; no line ends within
+  void error(std::string_view text);   // -text; `text` starts with its code, as "ERR ..."
   void integer(int64_t value);
   void bulk(std::string_view bytes);
-  void bulk_integer(int64_t value);     // a number as a bulk string
+  void bulk_integer(int64_t value);      // a number as a bulk string
   void verbatim(std::string_view text);  // text for people ("txt"); a bulk string in RESP2
-  void null();                          // no value
+  void null();                           // no value
   void null_array();
   void array(int64_t elements);
   void set(int64_t elements);
-  void map(int64_t pairs);              // an array of twice the length in RESP2
-  void boolean(bool value);             // 1 or 0 in RESP2
-  void raw(std::string_view bytes);     // complete RESP
+  void map(int64_t pairs);           // an array of twice the length in RESP2
+  void boolean(bool value);          // 1 or 0 in RESP2
+  void raw(std::string_view bytes);  // complete RESP
 
   // printf's format. A part that comes from outside may hold line ends: they become spaces.
   void errorf(const char* format, ...) __attribute__((format(printf, 2, 3)));

@@ -27,9 +27,9 @@ inline unsigned swar_parse_digits(const char* p, uint64_t& value) {
   uint64_t number = (word ^ (kOnes * '0')) << (8 * (8 - digits));
   // Each byte must now be 0 to 9: neither its high half nor that of itself plus 6 may be set.
   if ((number | (number + kOnes * 6)) & (kOnes * 0xf0)) return 0;
-  number = (number * 10 + (number >> 8)) & 0x00ff00ff00ff00ff;        // pairs
-  number = (number * 100 + (number >> 16)) & 0x0000ffff0000ffff;      // fours
-  value = (number * 10000 + (number >> 32)) & 0x00000000ffffffff;     // all eight
+  number = (number * 10 + (number >> 8)) & 0x00ff00ff00ff00ff;     // pairs
+  number = (number * 100 + (number >> 16)) & 0x0000ffff0000ffff;   // fours
+  value = (number * 10000 + (number >> 32)) & 0x00000000ffffffff;  // all eight
   return digits;
 }
 

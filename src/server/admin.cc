@@ -46,9 +46,8 @@ void run_config_set(Call& call) {
   Config& config = call.env.server->config;
   for (size_t i = 2; i < call.word_count; i += 2) {
     if (!config_has(call.words[i])) {
-      return call.reply.errorf(
-          "ERR Unknown option or number of arguments for CONFIG SET - '%.*s'",
-          int(call.words[i].size()), call.words[i].data());
+      return call.reply.errorf("ERR Unknown option or number of arguments for CONFIG SET - '%.*s'",
+                               int(call.words[i].size()), call.words[i].data());
     }
     for (size_t j = 2; j < i; j += 2) {
       if (!equal_ignoring_case(call.words[i], call.words[j])) continue;
@@ -167,7 +166,8 @@ void run_shutdown(Call& call) {
       return reply_syntax_error(call);
     }
   }
-  if ((save && nosave) || (abort && (save || nosave || force || now))) return reply_syntax_error(call);
+  if ((save && nosave) || (abort && (save || nosave || force || now)))
+    return reply_syntax_error(call);
   if (abort) return call.reply.error("ERR No shutdown in progress.");
   if (call.env.server->ring.failure() && !nosave && !force) {
     return call.reply.error("ERR Errors trying to SHUTDOWN. Check logs.");

@@ -14,7 +14,7 @@ namespace ignix {
 struct Client : Session {
   // Fixed before the client is registered.
   int fd = -1;
-  int loop = 0;  // the number of its loop
+  int loop = 0;        // the number of its loop
   bool local = false;  // came by the Unix socket
   std::string address, local_address;
   int64_t created_ms = 0;  // CLOCK_MONOTONIC
@@ -22,7 +22,7 @@ struct Client : Session {
   // The owning loop writes them at the end of each turn, CLIENT LIST on another loop reads.
   std::atomic<uint64_t> query_bytes{0}, query_room_bytes{0}, output_bytes{0};
 
-  Client* next = nullptr;      // in its loop's registry, under the registry's lock
+  Client* next = nullptr;  // in its loop's registry, under the registry's lock
   Client* previous = nullptr;
 };
 

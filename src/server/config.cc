@@ -18,12 +18,12 @@ using Number = std::atomic<int64_t> Config::*;
 using Text = std::string Config::*;
 
 // Parts of Redis that Ignix has not: what clients and benchmarks ask of them, or set them to.
-constexpr std::pair<const char*, const char*> kFixed[] = {
-    {"maxmemory-policy", "noeviction"}, {"save", ""}};
+constexpr std::pair<const char*, const char*> kFixed[] = {{"maxmemory-policy", "noeviction"},
+                                                          {"save", ""}};
 
 constexpr const char* kFsyncChoices[] = {"always", "everysec", "no", nullptr};
-constexpr const char* kLevelChoices[] = {"debug", "verbose", "notice", "warning", "nothing",
-                                         nullptr};
+constexpr const char* kLevelChoices[] = {"debug",   "verbose", "notice",
+                                         "warning", "nothing", nullptr};
 
 struct Directive {
   const char* name;
@@ -36,69 +36,182 @@ struct Directive {
   const char* help = "";
 };
 
+// clang-format off: rows, not statements
 const Directive kDirectives[] = {
-    {.name = "aof-load-truncated", .kind = Kind::kYesNo, .number = &Config::aof_load_truncated,
+    {.name = "aof-load-truncated",
+     .kind = Kind::kYesNo,
+     .number = &Config::aof_load_truncated,
      .help = "start with a log whose last record is torn"},
-    {.name = "appendfilename", .kind = Kind::kText, .text = &Config::appendfilename,
+    {.name = "appendfilename",
+     .kind = Kind::kText,
+     .text = &Config::appendfilename,
      .help = "the append-only file, in --dir"},
-    {.name = "appendfsync", .kind = Kind::kChoice, .number = &Config::appendfsync,
-     .choices = kFsyncChoices, .changeable = true, .help = "always, everysec or no"},
-    {.name = "appendonly", .kind = Kind::kYesNo, .number = &Config::appendonly,
+    {.name = "appendfsync",
+     .kind = Kind::kChoice,
+     .number = &Config::appendfsync,
+     .choices = kFsyncChoices,
+     .changeable = true,
+     .help = "always, everysec or no"},
+    {.name = "appendonly",
+     .kind = Kind::kYesNo,
+     .number = &Config::appendonly,
      .help = "log every change to the append-only file"},
-    {.name = "bind", .kind = Kind::kWords, .text = &Config::bind,
+    {.name = "bind",
+     .kind = Kind::kWords,
+     .text = &Config::bind,
      .help = "addresses to listen on; '-' in front: if it exists"},
-    {.name = "client-query-buffer-limit", .kind = Kind::kBytes,
-     .number = &Config::query_buffer_bytes, .least = 1 << 20, .changeable = true,
+    {.name = "client-query-buffer-limit",
+     .kind = Kind::kBytes,
+     .number = &Config::query_buffer_bytes,
+     .least = 1 << 20,
+     .changeable = true,
      .help = "largest command of a client"},
-    {.name = "daemonize", .kind = Kind::kYesNo, .number = &Config::daemonize,
+    {.name = "daemonize",
+     .kind = Kind::kYesNo,
+     .number = &Config::daemonize,
      .help = "run in the background"},
-    {.name = "databases", .kind = Kind::kNumber, .number = &Config::databases, .least = 1,
-     .most = kDatabasesMax, .help = "number of databases"},
+    {.name = "databases",
+     .kind = Kind::kNumber,
+     .number = &Config::databases,
+     .least = 1,
+     .most = kDatabasesMax,
+     .help = "number of databases"},
     {.name = "dir", .kind = Kind::kText, .text = &Config::dir, .help = "directory of the data"},
-    {.name = "logfile", .kind = Kind::kText, .text = &Config::logfile,
+    {.name = "logfile",
+     .kind = Kind::kText,
+     .text = &Config::logfile,
      .help = "file for log lines instead of stderr"},
-    {.name = "loglevel", .kind = Kind::kChoice, .number = &Config::loglevel,
-     .choices = kLevelChoices, .changeable = true,
+    {.name = "loglevel",
+     .kind = Kind::kChoice,
+     .number = &Config::loglevel,
+     .choices = kLevelChoices,
+     .changeable = true,
      .help = "debug, verbose, notice, warning or nothing"},
-    {.name = "maxclients", .kind = Kind::kNumber, .number = &Config::maxclients, .least = 1,
-     .most = 1 << 20, .changeable = true, .help = "most clients at a time"},
-    {.name = "maxmemory", .kind = Kind::kBytes, .number = &Config::maxmemory, .changeable = true,
+    {.name = "maxclients",
+     .kind = Kind::kNumber,
+     .number = &Config::maxclients,
+     .least = 1,
+     .most = 1 << 20,
+     .changeable = true,
+     .help = "most clients at a time"},
+    {.name = "maxmemory",
+     .kind = Kind::kBytes,
+     .number = &Config::maxmemory,
+     .changeable = true,
      .help = "most memory for data; 0: no limit"},
-    {.name = "pidfile", .kind = Kind::kText, .text = &Config::pidfile,
+    {.name = "pidfile",
+     .kind = Kind::kText,
+     .text = &Config::pidfile,
      .help = "file for the process number"},
-    {.name = "port", .kind = Kind::kNumber, .number = &Config::port, .most = 65535,
+    {.name = "port",
+     .kind = Kind::kNumber,
+     .number = &Config::port,
+     .most = 65535,
      .help = "TCP port; 0: none"},
-    {.name = "proto-max-bulk-len", .kind = Kind::kBytes, .number = &Config::bulk_bytes,
-     .least = 1 << 20, .most = int64_t(kStringBytesMax), .changeable = true,
+    {.name = "proto-max-bulk-len",
+     .kind = Kind::kBytes,
+     .number = &Config::bulk_bytes,
+     .least = 1 << 20,
+     .most = int64_t(kStringBytesMax),
+     .changeable = true,
      .help = "largest word of a command"},
-    {.name = "tcp-backlog", .kind = Kind::kNumber, .number = &Config::tcp_backlog, .least = 1,
-     .most = 65535, .help = "connections not yet accepted"},
-    {.name = "tcp-keepalive", .kind = Kind::kNumber, .number = &Config::tcp_keepalive,
-     .most = INT32_MAX, .changeable = true, .help = "seconds between probes; 0: none"},
-    {.name = "threads", .kind = Kind::kNumber, .number = &Config::threads, .most = kThreadsMax,
+    {.name = "tcp-backlog",
+     .kind = Kind::kNumber,
+     .number = &Config::tcp_backlog,
+     .least = 1,
+     .most = 65535,
+     .help = "connections not yet accepted"},
+    {.name = "tcp-keepalive",
+     .kind = Kind::kNumber,
+     .number = &Config::tcp_keepalive,
+     .most = INT32_MAX,
+     .changeable = true,
+     .help = "seconds between probes; 0: none"},
+    {.name = "threads",
+     .kind = Kind::kNumber,
+     .number = &Config::threads,
+     .most = kThreadsMax,
      .help = "event loops; 0: one for each CPU"},
-    {.name = "timeout", .kind = Kind::kNumber, .number = &Config::timeout, .most = INT32_MAX,
-     .changeable = true, .help = "seconds after which an idle client is closed; 0: never"},
-    {.name = "unixsocket", .kind = Kind::kText, .text = &Config::unixsocket,
+    {.name = "timeout",
+     .kind = Kind::kNumber,
+     .number = &Config::timeout,
+     .most = INT32_MAX,
+     .changeable = true,
+     .help = "seconds after which an idle client is closed; 0: never"},
+    {.name = "unixsocket",
+     .kind = Kind::kText,
+     .text = &Config::unixsocket,
      .help = "path of a Unix socket to listen on"},
-    {.name = "unixsocketperm", .kind = Kind::kOctal, .number = &Config::unixsocketperm,
-     .most = 0777, .help = "its permissions, octal"},
+    {.name = "unixsocketperm",
+     .kind = Kind::kOctal,
+     .number = &Config::unixsocketperm,
+     .most = 0777,
+     .help = "its permissions, octal"},
 };
+
+// clang-format on
 
 // redis.conf's directives about what Ignix does not have or does otherwise. They are read over, so
 // that an existing file works; a prefix ends with '*'.
 constexpr const char* kIgnored[] = {
-    "activedefrag", "activerehashing", "active-*", "acl*", "always-show-logo", "aof-*",
-    "auto-aof-*", "bio_cpulist", "aof_rewrite_cpulist", "bgsave_cpulist", "server_cpulist",
-    "client-output-buffer-limit", "cluster-*", "crash-*", "dbfilename", "disable-thp",
-    "dynamic-hz", "hash-*", "hll-*", "hz", "io-threads*", "jemalloc-bg-thread", "latency-*",
-    "lazyfree-*", "lfu-*", "list-*", "locale-collate", "lua-time-limit", "busy-reply-threshold",
-    "maxmemory-*", "min-replicas-*", "no-appendfsync-on-rewrite", "notify-keyspace-events",
-    "oom-score-adj*", "appenddirname", "proc-title-template", "protected-mode", "rdb-*",
-    "rdbchecksum", "rdbcompression", "repl-*", "replica-*", "sanitize-dump-payload", "save",
-    "set-max-*", "set-proc-title", "shutdown-*", "slowlog-*", "socket-mark-id",
-    "stop-writes-on-bgsave-error", "stream-*", "supervised", "syslog-*", "tracking-*", "zset-*",
-    "enable-*", "propagation-error-behavior", "ignore-warnings",
+    "activedefrag",
+    "activerehashing",
+    "active-*",
+    "acl*",
+    "always-show-logo",
+    "aof-*",
+    "auto-aof-*",
+    "bio_cpulist",
+    "aof_rewrite_cpulist",
+    "bgsave_cpulist",
+    "server_cpulist",
+    "client-output-buffer-limit",
+    "cluster-*",
+    "crash-*",
+    "dbfilename",
+    "disable-thp",
+    "dynamic-hz",
+    "hash-*",
+    "hll-*",
+    "hz",
+    "io-threads*",
+    "jemalloc-bg-thread",
+    "latency-*",
+    "lazyfree-*",
+    "lfu-*",
+    "list-*",
+    "locale-collate",
+    "lua-time-limit",
+    "busy-reply-threshold",
+    "maxmemory-*",
+    "min-replicas-*",
+    "no-appendfsync-on-rewrite",
+    "notify-keyspace-events",
+    "oom-score-adj*",
+    "appenddirname",
+    "proc-title-template",
+    "protected-mode",
+    "rdb-*",
+    "rdbchecksum",
+    "rdbcompression",
+    "repl-*",
+    "replica-*",
+    "sanitize-dump-payload",
+    "save",
+    "set-max-*",
+    "set-proc-title",
+    "shutdown-*",
+    "slowlog-*",
+    "socket-mark-id",
+    "stop-writes-on-bgsave-error",
+    "stream-*",
+    "supervised",
+    "syslog-*",
+    "tracking-*",
+    "zset-*",
+    "enable-*",
+    "propagation-error-behavior",
+    "ignore-warnings",
 };
 
 const Directive* find_directive(std::string_view name) {
@@ -150,10 +263,9 @@ bool parse_number(const Directive& directive, std::string_view text, int64_t& va
       reason = "must be a whole number";
       if (!parse_integer(text, value)) return false;
   }
-  reason = directive.kind == Kind::kOctal
-               ? "must be at most 777"
-               : "must be between " + std::to_string(directive.least) + " and " +
-                     std::to_string(directive.most);
+  reason = directive.kind == Kind::kOctal ? "must be at most 777"
+                                          : "must be between " + std::to_string(directive.least) +
+                                                " and " + std::to_string(directive.most);
   return value >= directive.least && value <= directive.most;
 }
 
@@ -162,7 +274,8 @@ bool set_directive(Config& config, const Directive& directive, std::string_view 
   if (directive.text) {
     if (directive.text == &Config::appendfilename &&
         (value.empty() || value.find('/') != std::string_view::npos)) {
-      error = "bad value '" + std::string(value) + "' for 'appendfilename': must be a name, not a "
+      error = "bad value '" + std::string(value) +
+              "' for 'appendfilename': must be a name, not a "
               "path; see --dir";
       return false;
     }
@@ -183,14 +296,17 @@ std::string value_text(const Config& config, const Directive& directive) {
   if (directive.text) return config.*directive.text;
   const int64_t value = config.*directive.number;
   switch (directive.kind) {
-    case Kind::kYesNo: return value ? "yes" : "no";
-    case Kind::kChoice: return directive.choices[value];
+    case Kind::kYesNo:
+      return value ? "yes" : "no";
+    case Kind::kChoice:
+      return directive.choices[value];
     case Kind::kOctal: {
       char octal[16];
       snprintf(octal, sizeof octal, "%o", unsigned(value));
       return octal;
     }
-    default: return std::to_string(value);
+    default:
+      return std::to_string(value);
   }
 }
 
@@ -319,8 +435,7 @@ std::vector<std::pair<std::string, std::string>> config_get(const Config& config
   return found;
 }
 
-bool config_set(Config& config, std::string_view name, std::string_view value,
-                std::string& error) {
+bool config_set(Config& config, std::string_view name, std::string_view value, std::string& error) {
   const Directive* directive = find_directive(name);
   if (!directive || !directive->changeable) {
     for (const auto& [fixed, only] : kFixed) {
@@ -336,9 +451,9 @@ bool config_set(Config& config, std::string_view name, std::string_view value,
 }
 
 bool config_has(std::string_view name) {
-  return find_directive(name) || std::any_of(std::begin(kFixed), std::end(kFixed), [&](auto& fixed) {
-           return equal_ignoring_case(name, fixed.first);
-         });
+  return find_directive(name) ||
+         std::any_of(std::begin(kFixed), std::end(kFixed),
+                     [&](auto& fixed) { return equal_ignoring_case(name, fixed.first); });
 }
 
 std::string config_usage() {

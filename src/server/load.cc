@@ -25,8 +25,8 @@ std::string damage(const Server& server, uint64_t offset, const std::string& wha
 // A record must be a command that changes something, or the choice of a database, and must work.
 bool run_record(Batch& batch, Session& session, const Words& words, std::string& what) {
   const Command* command = find_command(words[0]);
-  const bool expected = command && ((command->flags & kWrite) ||
-                                    std::string_view(command->name) == "select");
+  const bool expected =
+      command && ((command->flags & kWrite) || std::string_view(command->name) == "select");
   if (!expected) {
     what = "'" + std::string(words[0].substr(0, 32)) + "' is not a command that changes data";
     return false;
@@ -54,8 +54,10 @@ bool cut_torn_record(Server& server, uint64_t offset, uint64_t file_bytes, std::
     error = "cannot cut the torn end off '" + server.aof.path() + "': " + strerror(errno);
     return false;
   }
-  log_warning("the append-only file ended within a record: cut off its last %llu bytes, behind "
-              "byte %llu", torn, (unsigned long long)offset);
+  log_warning(
+      "the append-only file ended within a record: cut off its last %llu bytes, behind "
+      "byte %llu",
+      torn, (unsigned long long)offset);
   return true;
 }
 
@@ -99,7 +101,7 @@ bool load_aof(Server& server, uint64_t& size_bytes, std::string& error) {
   // At this time nothing has expired yet: a record was written when its keys were there. What had
   // expired by then was deleted by a record of its own.
   constexpr int64_t kBeforeAllExpiries = 0;
-  Env env = {&server.keyspace, nullptr, nullptr, &server, kBeforeAllExpiries,
+  Env env = {&server.keyspace,       nullptr, nullptr, &server, kBeforeAllExpiries,
              access_clock(wall_ms())};
   Batch batch(env);
   Session session;

@@ -35,7 +35,7 @@ class Counter {
 struct alignas(64) LoopStatus {
   std::atomic<int64_t> clients{0};  // also those handed to it and not yet taken over
   Counter commands, errors, connections, rejected, input_bytes, output_bytes, reads, writes;
-  Counter output_pending_bytes;     // replies not taken by their clients
+  Counter output_pending_bytes;  // replies not taken by their clients
   ClientRegistry registry;
 };
 
@@ -52,8 +52,8 @@ struct Server {
   pthread_t main_thread = {};
 
   // Set before the loops start.
-  int64_t started_ms = 0;         // CLOCK_MONOTONIC
-  std::string run_id;             // 40 hexadecimal digits, another one each time
+  int64_t started_ms = 0;  // CLOCK_MONOTONIC
+  std::string run_id;      // 40 hexadecimal digits, another one each time
   std::string executable;
 
   // The main thread writes it once a second.

@@ -31,8 +31,8 @@ size_t BlockHeap::spare_bytes() const {
 }
 
 Block* BlockHeap::make_mapped(size_t bytes) {
-  void* p = mmap(nullptr, pages_of(bytes), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1,
-                 0);
+  void* p =
+      mmap(nullptr, pages_of(bytes), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
   if (p == MAP_FAILED) return nullptr;
   if (bytes >= kHugeMapping) madvise(p, pages_of(bytes), MADV_HUGEPAGE);
   return new (p) Block{};
@@ -86,7 +86,8 @@ void BlockHeap::destroy(Block* block) {
     dropped_bytes_ += pages_of(total);
   }
   pthread_mutex_unlock(&lock_);
-  while (dropped_bytes_.load(std::memory_order_relaxed) > kDroppedBytesMax && unmap_some()) continue;
+  while (dropped_bytes_.load(std::memory_order_relaxed) > kDroppedBytesMax && unmap_some())
+    continue;
 }
 
 // The end of one dropped mapping, or its rest. False if there is none.

@@ -1,5 +1,5 @@
-// Blocks: values, and keys, that are too long for an entry. They are counted, so that a reply can be
-// sent from one while the key goes on, and may be dropped by any thread.
+// Blocks: values, and keys, that are too long for an entry. They are counted, so that a reply can
+// be sent from one while the key goes on, and may be dropped by any thread.
 //
 // Up to 1 MB a block is a place in a slab of 2 MB; beyond it is a mapping of its own. A large block
 // is given back to the kernel by and by, since unmapping half a gigabyte takes milliseconds.
@@ -44,8 +44,8 @@ class BlockHeap {
   // What is held beyond that: dropped blocks not yet unmapped, free places, spare slabs.
   size_t spare_bytes() const;
 
-  // Gives memory of dropped blocks back, a few megabytes a call; keeps at most `keep_bytes` of spare
-  // slabs. Returns whether there is more to give back.
+  // Gives memory of dropped blocks back, a few megabytes a call; keeps at most `keep_bytes` of
+  // spare slabs. Returns whether there is more to give back.
   bool release_some(size_t keep_bytes);
 
  private:
@@ -59,8 +59,8 @@ class BlockHeap {
   SlabPool<BlockClasses> pool_;
   std::atomic<size_t> used_bytes_{0}, dropped_bytes_{0};
   pthread_mutex_t lock_ = PTHREAD_MUTEX_INITIALIZER;
-  Heap<BlockClasses> slabs_;   // under lock_
-  Block* dropped_ = nullptr;   // under lock_: mappings to be given back
+  Heap<BlockClasses> slabs_;  // under lock_
+  Block* dropped_ = nullptr;  // under lock_: mappings to be given back
 };
 
 }  // namespace ignix

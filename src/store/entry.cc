@@ -7,7 +7,8 @@ namespace ignix {
 int64_t Entry::integer() const {
   const char* p = chars() + value_offset();
   switch (stored_bytes()) {
-    case 1: return int8_t(*p);
+    case 1:
+      return int8_t(*p);
     case 2: {
       int16_t value;
       memcpy(&value, p, 2);

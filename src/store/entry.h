@@ -40,13 +40,11 @@ struct EntryShape {
   Encoding encoding = Encoding::kEmbedded;
   bool long_key = false;
   bool has_expiry = false;
-  size_t key_bytes = 0;    // both as stored in the entry
+  size_t key_bytes = 0;  // both as stored in the entry
   size_t value_bytes = 0;
 
   bool long_value() const { return value_bytes > UINT8_MAX; }
-  size_t total_bytes() const {
-    return 6 + long_value() + 8 * has_expiry + key_bytes + value_bytes;
-  }
+  size_t total_bytes() const { return 6 + long_value() + 8 * has_expiry + key_bytes + value_bytes; }
 };
 
 class Entry {
@@ -76,7 +74,9 @@ class Entry {
   }
   bool expired(int64_t now_ms) const { return has_expiry() && expiry_ms() <= now_ms; }
 
-  uint32_t clock() const { return bytes_[1] | uint32_t(bytes_[2]) << 8 | uint32_t(bytes_[3]) << 16; }
+  uint32_t clock() const {
+    return bytes_[1] | uint32_t(bytes_[2]) << 8 | uint32_t(bytes_[3]) << 16;
+  }
   // Written only when it changes, so that reading does not dirty the cache line.
   void touch(uint32_t clock) {
     if (this->clock() == clock) return;
@@ -88,7 +88,8 @@ class Entry {
   }
   size_t total_bytes() const { return value_offset() + stored_bytes(); }
 
-  // Writes a whole entry of `shape` (shape.total_bytes() long). `stored_key` may be the entry's own.
+  // Writes a whole entry of `shape` (shape.total_bytes() long). `stored_key` may be the entry's
+  // own.
   void write(const EntryShape& shape, std::string_view stored_key, std::string_view stored,
              int64_t expiry_ms, uint32_t clock);
   // Overwrites the stored value by one of the same length.

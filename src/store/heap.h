@@ -71,8 +71,8 @@ struct Slab {
   uint16_t touched;    // places handed out at least once; those behind have never been written
   uint16_t used;       // places in use
   std::atomic<uint8_t> size_class;  // fixed while a place is in use; read without lock as a hint
-  uint8_t listed;      // in its heap's list of slabs with room
-  uint32_t next, prev;  // in that list, or (next) in one of the pool's lists
+  uint8_t listed;                   // in its heap's list of slabs with room
+  uint32_t next, prev;              // in that list, or (next) in one of the pool's lists
 };
 
 // Hands out slabs, from any thread.
@@ -144,7 +144,7 @@ class SlabPool {
   size_t huge_from_ = 0;
   mutable pthread_mutex_t lock_ = PTHREAD_MUTEX_INITIALIZER;
   // Under lock_ (the counters are written under it):
-  uint32_t next_unused_ = 1;  // slab 0 is not used: Ref 0 is nothing
+  uint32_t next_unused_ = 1;                            // slab 0 is not used: Ref 0 is nothing
   uint32_t warm_head_ = kNoSlab, cold_head_ = kNoSlab;  // free slabs, resident and not
   std::atomic<size_t> taken_{0}, warm_{0};
 };

@@ -34,8 +34,8 @@ size_t memory_to_reserve_for(bool& limited) {
 
 bool Keyspace::open(int databases, int threads) {
   databases_ = databases;
-  stripe_count_ = std::clamp(std::bit_ceil(uint32_t(threads) * kStripesPerThread), kStripesMin,
-                             kStripesMax);
+  stripe_count_ =
+      std::clamp(std::bit_ceil(uint32_t(threads) * kStripesPerThread), kStripesMin, kStripesMax);
   stripe_bits_ = unsigned(std::countr_zero(stripe_count_));
   secret_ = random_hash_secret();
   stripes_.reset(new (std::nothrow) Stripe[stripe_count_]);
@@ -52,6 +52,18 @@ bool Keyspace::open(int databases, int threads) {
     stripes_[i].others = std::vector<TableState>(size_t(databases) - 1);
   }
   return true;
+}
+
+Keyspace::~Keyspace() {
+  for (uint32_t i = 0; stripes_ && i < stripe_count_; i++) {
+    for (const auto& old : stripes_[i].flushed) {
+      if (old->flushed->stripes_left.fetch_sub(1) > 1) continue;
+      delete old->flushed->areas;
+      delete old->flushed;
+    }
+  }
+  for (int db = 0; areas_ && db < databases_; db++) delete areas_[db].load();
+  for (TableAreas* areas : spare_areas_) delete areas;
 }
 
 // Under a limit on address space, the databases beyond the first make do with less.
@@ -125,8 +137,8 @@ bool Keyspace::put(int db, const Key& key, const StoredValue& value, int64_t exp
 }
 
 // The key stays as it is stored. An entry whose size class does not change is written in place.
-bool Keyspace::replace(Stripe& stripe, TableState& state, SlotPlace place,
-                       const StoredValue& value, int64_t expiry_ms, uint32_t clock) {
+bool Keyspace::replace(Stripe& stripe, TableState& state, SlotPlace place, const StoredValue& value,
+                       int64_t expiry_ms, uint32_t clock) {
   const Ref old_ref = place.ref();
   Entry* old = entry(old_ref);
   const EntryShape before = old->shape();

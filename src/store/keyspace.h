@@ -1,6 +1,6 @@
 // The keyspace: all databases, cut into stripes. A key belongs to one stripe by its hash, the same
-// in every database. All that belongs to a stripe (its tables, its heap, its counters) is guarded by
-// the stripe's one lock; whoever needs several takes them in ascending order.
+// in every database. All that belongs to a stripe (its tables, its heap, its counters) is guarded
+// by the stripe's one lock; whoever needs several takes them in ascending order.
 //
 // The keyspace knows nothing of time and of the log: expired entries are entries. What an access
 // to one of them means is decided by the commands (command/access.h).
@@ -56,6 +56,8 @@ struct alignas(64) Stripe {
 
 class Keyspace {
  public:
+  ~Keyspace();
+
   // Reserves address space; makes nothing resident but the stripes. False, with a log line, if the
   // kernel refuses. Call once.
   bool open(int databases, int threads);
@@ -170,7 +172,8 @@ class Keyspace {
 
   // One for each database, made when it is first used. Areas are never unmapped, since a prefetch
   // may look into those of a database that has just been flushed: they are used again.
-  std::unique_ptr<std::atomic<TableAreas*>[]> areas_;  // changed with all stripes locked, or from null
+  std::unique_ptr<std::atomic<TableAreas*>[]>
+      areas_;  // changed with all stripes locked, or from null
   pthread_mutex_t areas_lock_ = PTHREAD_MUTEX_INITIALIZER;
   std::vector<TableAreas*> spare_areas_;  // under areas_lock_; empty and zero
 };

@@ -21,12 +21,13 @@ namespace ignix {
 
 // What a table knows of itself; it stands in its stripe, next to the lock.
 struct TableState {
-  std::atomic<uint32_t> buckets{0};  // 0: nothing was ever stored. Read without the lock by prefetch
-  uint32_t overflow_touched = 0;     // overflow buckets used at least once (index 1 and up)
-  uint32_t overflow_free = 0;        // list of unused ones, linked by overflow(); 0: none
-  uint32_t overflow_spare = 0;       // how many are in that list
+  std::atomic<uint32_t> buckets{
+      0};                         // 0: nothing was ever stored. Read without the lock by prefetch
+  uint32_t overflow_touched = 0;  // overflow buckets used at least once (index 1 and up)
+  uint32_t overflow_free = 0;     // list of unused ones, linked by overflow(); 0: none
+  uint32_t overflow_spare = 0;    // how many are in that list
   uint64_t keys = 0;
-  uint64_t expiries = 0;             // keys with an expiry
+  uint64_t expiries = 0;  // keys with an expiry
 
   TableState() = default;
   TableState& operator=(const TableState& other) {
@@ -65,7 +66,11 @@ class Table {
   // `areas` may be missing as long as nothing has been stored.
   Table(TableState& state, TableAreas* areas, const HashSecret& secret, const EntryPool& pool,
         uint32_t stripe, unsigned stripe_bits)
-      : state_(state), areas_(areas), secret_(secret), pool_(pool), stripe_(stripe),
+      : state_(state),
+        areas_(areas),
+        secret_(secret),
+        pool_(pool),
+        stripe_(stripe),
         stripe_bits_(stripe_bits) {}
 
   SlotPlace find(uint64_t hash, std::string_view key) const;
