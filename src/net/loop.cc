@@ -66,7 +66,9 @@ Loop::Loop(Server& server, std::unique_ptr<Loop>* loops, int index)
       index_(index),
       status_(server.loops[index]),
       env_{&server.keyspace, nullptr, nullptr, &server},
-      batch_(env_) {}
+      batch_(env_),
+      maintain_stripe_(uint32_t(index) * server.keyspace.stripe_count() /
+                       uint32_t(server.loop_count)) {}
 
 bool Loop::open(const std::vector<int>& listeners, std::string& error) {
   io_.reset(make_epoll_io(pool_, error));
@@ -122,8 +124,8 @@ void Loop::turn() {
   tell_status();
 }
 
-// Memory is tidied a little at a time, most of it when there is nothing else to do: each loop
-// looks after its share of the stripes, the first also after what they share.
+// Memory is tidied a little at a time, most of it when there is nothing else to do. Any loop that
+// runs commands looks after all stripes: the others may be asleep.
 void Loop::maintain() {
   const bool idle = turn_.ready.empty();
   const int pause_ms = !maintain_more_ ? kMaintainCheckMs
@@ -133,17 +135,15 @@ void Loop::maintain() {
   if (!maintain_more_ && batch_.commands_run() == commands_maintained_) return;
   commands_maintained_ = batch_.commands_run();
   Keyspace& keyspace = server_.keyspace;
-  const uint32_t loops = uint32_t(server_.loop_count);
   const int64_t until_us = clock_us(CLOCK_MONOTONIC) + kMaintainBudgetUs;
   // Once around all stripes without finding anything is the end.
   uint32_t idle_stripes = 0;
-  while (idle_stripes * loops < keyspace.stripe_count() && clock_us(CLOCK_MONOTONIC) < until_us) {
-    maintain_stripe_ += loops;
-    if (maintain_stripe_ >= keyspace.stripe_count()) maintain_stripe_ = uint32_t(index_);
+  while (idle_stripes < keyspace.stripe_count() && clock_us(CLOCK_MONOTONIC) < until_us) {
+    if (++maintain_stripe_ >= keyspace.stripe_count()) maintain_stripe_ = 0;
     idle_stripes = keyspace.maintain(maintain_stripe_) ? 0 : idle_stripes + 1;
   }
-  maintain_more_ = idle_stripes * loops < keyspace.stripe_count();
-  if (index_ == 0 && keyspace.maintain_shared(false)) maintain_more_ = true;
+  maintain_more_ = idle_stripes < keyspace.stripe_count();
+  if (keyspace.maintain_shared(false)) maintain_more_ = true;
   maintained_ms_ = now_mono_ms_;
 }
 

@@ -88,7 +88,7 @@ class Loop {
   int64_t maintained_ms_ = 0;         // when maintain() last worked
   uint64_t commands_maintained_ = 0;  // commands run by then
   bool maintain_more_ = false;        // it left work undone
-  uint32_t maintain_stripe_ = 0;      // the next of this loop's share of the stripes
+  uint32_t maintain_stripe_;          // looked at last; loops start apart
   int64_t accept_again_ms_ = 0;       // accepting is paused until then; 0: it is not
   bool accept_failed_ = false;        // and it has been logged
   std::atomic<bool> waits_for_log_{false};
