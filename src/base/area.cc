@@ -5,6 +5,10 @@
 #include <algorithm>
 #include <cstring>
 
+#ifndef MADV_COLLAPSE
+#define MADV_COLLAPSE 25  // Linux 6.1
+#endif
+
 namespace ignix {
 namespace {
 
@@ -52,13 +56,25 @@ bool Area::extend(size_t bytes) {
     done = mprotect(base_ + usable, wanted - usable, PROT_READ | PROT_WRITE) == 0;
     if (done) {
       // Without huge pages (none configured, an old kernel) the area works all the same.
-      const size_t huge_start = std::max(usable, huge_from_);
+      const size_t huge_start = std::max(usable, huge_from_.load(std::memory_order_relaxed));
       if (wanted > huge_start) madvise(base_ + huge_start, wanted - huge_start, MADV_HUGEPAGE);
       usable_.store(wanted, std::memory_order_release);
     }
   }
   pthread_mutex_unlock(&lock_);
   return done;
+}
+
+bool Area::collapse_some() {
+  constexpr size_t kWorthFactor = 4;
+  const size_t small = huge_from_.load(std::memory_order_relaxed);
+  if (small == 0 || usable() / kWorthFactor < small) return false;
+  char* const last = base_ + small - kHugePage;
+  // Where the kernel cannot do it at once, its daemon does it in its own time.
+  madvise(last, kHugePage, MADV_HUGEPAGE);
+  madvise(last, kHugePage, MADV_COLLAPSE);
+  huge_from_.store(small - kHugePage, std::memory_order_relaxed);
+  return small > kHugePage;
 }
 
 void Area::discard(size_t from, size_t to) {

@@ -33,6 +33,13 @@ class Area {
     return bytes <= usable_.load(std::memory_order_acquire) || extend(bytes);
   }
 
+  // Once the area is large, its start is worth huge pages as well: makes one of them, in a few
+  // hundred microseconds. Returns whether there is more to do. One thread at a time.
+  bool collapse_some();
+
+  // Whether huge pages are asked for at this offset.
+  bool huge_at(size_t offset) const { return offset >= huge_from_.load(std::memory_order_relaxed); }
+
   // Gives the memory of [from, to), whole pages only, back to the kernel; it reads as zero
   // afterwards. The caller makes sure that nobody uses it meanwhile.
   void discard(size_t from, size_t to);
@@ -42,8 +49,8 @@ class Area {
 
   char* base_ = nullptr;
   size_t reserved_ = 0;
-  size_t huge_from_ = 0;
-  std::atomic<size_t> usable_{0};  // written under lock_
+  std::atomic<size_t> huge_from_{0};  // collapse_some() lowers it
+  std::atomic<size_t> usable_{0};     // written under lock_
   pthread_mutex_t lock_ = PTHREAD_MUTEX_INITIALIZER;
 };
 

@@ -7,6 +7,8 @@
 #include <cstring>
 #include <string_view>
 
+#include "base/load.h"
+
 namespace ignix {
 
 struct HashSecret {
@@ -43,21 +45,6 @@ inline void absorb(State& s, uint64_t word) {
   s.v0 ^= word;
 }
 
-// The last 0 to 7 bytes of the input, as the low bytes of a word. Two overlapping loads instead of
-// a loop over bytes: the branch on the length is the only one.
-inline uint64_t tail_word(const char* p, size_t length) {
-  if (length >= 4) {
-    uint32_t low, high;
-    memcpy(&low, p, 4);
-    memcpy(&high, p + length - 4, 4);
-    return low | uint64_t(high) << (8 * (length - 4));
-  }
-  if (length == 0) return 0;
-  const uint8_t* bytes = reinterpret_cast<const uint8_t*>(p);
-  return bytes[0] | uint64_t(bytes[length / 2]) << (8 * (length / 2)) |
-         uint64_t(bytes[length - 1]) << (8 * (length - 1));
-}
-
 }  // namespace siphash
 
 inline uint64_t hash_bytes(const HashSecret& secret, std::string_view text) {
@@ -66,11 +53,9 @@ inline uint64_t hash_bytes(const HashSecret& secret, std::string_view text) {
   const char* p = text.data();
   size_t left = text.size();
   for (; left >= 8; p += 8, left -= 8) {
-    uint64_t word;
-    memcpy(&word, p, 8);
-    siphash::absorb(s, word);
+    siphash::absorb(s, load_8(p));
   }
-  siphash::absorb(s, siphash::tail_word(p, left) | uint64_t(text.size()) << 56);
+  siphash::absorb(s, load_tail(p, left) | uint64_t(text.size()) << 56);
   s.v2 ^= 0xff;
   siphash::round(s);
   siphash::round(s);

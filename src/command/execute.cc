@@ -74,22 +74,19 @@ void Batch::add(Session& session, size_t first_word, void* tag, size_t input_off
     request.hash_count = uint32_t(command->keys.count(word_count));
     for (uint32_t i = 0; i < request.hash_count; i++) {
       const size_t word = size_t(command->keys.first) + i * size_t(command->keys.step);
-      hashes_.push_back(env_.keyspace->key(words_[first_word + word]).hash);
+      const uint64_t hash = env_.keyspace->key(words_[first_word + word]).hash;
+      env_.keyspace->prefetch_bucket(session.db.load(std::memory_order_relaxed), hash);
+      hashes_.push_back(hash);
     }
   }
   requests_.push_back(request);
 }
 
-void Batch::prefetch() const {
-  const Keyspace& keyspace = *env_.keyspace;
-  const auto for_each_key = [&](auto fn) {
-    for (const Request& request : requests_) {
-      const int db = request.session->db.load(std::memory_order_relaxed);
-      for (uint32_t i = 0; i < request.hash_count; i++) fn(db, hashes_[request.first_hash + i]);
-    }
-  };
-  for_each_key([&](int db, uint64_t hash) { keyspace.prefetch_bucket(db, hash); });
-  for_each_key([&](int db, uint64_t hash) { keyspace.prefetch_entries(db, hash); });
+void Batch::prefetch_entries(const Request& request) const {
+  const int db = request.session->db.load(std::memory_order_relaxed);
+  for (uint32_t i = 0; i < request.hash_count; i++) {
+    env_.keyspace->prefetch_entries(db, hashes_[request.first_hash + i]);
+  }
 }
 
 // A command that may write needs room in the log. What it takes there is its words again, a DEL

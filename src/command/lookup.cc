@@ -1,8 +1,9 @@
 // From a command's name to its row. On the path of every command: the name is folded to lower case
 // and compared sixteen bytes at once, found by one probe in nearly all cases.
+#include <algorithm>
 #include <cstring>
-#include <iterator>
 
+#include "base/load.h"
 #include "base/number.h"
 #include "command/command.h"
 
@@ -15,11 +16,16 @@ constexpr size_t kNameBytesMax = 16;
 struct Name {
   uint64_t low = 0, high = 0;
 
-  // Names are of letters, and now and then of '_' or digits, which the folding leaves alone; some
-  // other bytes fold to those, so such a name is compared once more.
+  // Folding is exact for letters: nothing but 'G' and 'g' becomes 'g'. Names with anything else in
+  // them are compared once more.
   explicit Name(std::string_view text) {
-    memcpy(&low, text.data(), text.size() < 8 ? text.size() : 8);
-    if (text.size() > 8) memcpy(&high, text.data() + 8, text.size() - 8);
+    if (text.size() < 8) {
+      low = load_tail(text.data(), text.size());
+    } else {
+      memcpy(&low, text.data(), 8);
+      high =
+          text.size() < 16 ? load_tail(text.data() + 8, text.size() - 8) : load_8(text.data() + 8);
+    }
     low |= 0x2020202020202020;
     high |= 0x2020202020202020;
   }
@@ -34,7 +40,10 @@ class Index {
       const Name name{std::string_view(command->name)};
       size_t place = name.place();
       while (places_[place].command) place = (place + 1) % kPlaces;
-      places_[place] = {name.low, name.high, command, strlen(command->name)};
+      const std::string_view text = command->name;
+      const bool letters =
+          std::all_of(text.begin(), text.end(), [](char c) { return c >= 'a' && c <= 'z'; });
+      places_[place] = {name.low, name.high, command, uint32_t(text.size()), letters};
     }
   }
 
@@ -44,8 +53,9 @@ class Index {
     for (size_t place = name.place(); places_[place].command; place = (place + 1) % kPlaces) {
       const Place& found = places_[place];
       if (found.low != name.low || found.high != name.high) continue;
-      const std::string_view right = {found.command->name, found.name_bytes};
-      return equal_ignoring_case(right, text) ? found.command : nullptr;
+      if (found.name_bytes != text.size()) return nullptr;
+      if (found.letters || equal_ignoring_case(found.command->name, text)) return found.command;
+      return nullptr;
     }
     return nullptr;
   }
@@ -54,17 +64,17 @@ class Index {
   struct Place {
     uint64_t low, high;
     const Command* command;
-    size_t name_bytes;
+    uint32_t name_bytes;
+    bool letters;  // and nothing else
   };
   Place places_[kPlaces] = {};
 };
 
+const Index kIndex;
+
 }  // namespace
 
-const Command* find_command(std::string_view name) {
-  static const Index index;
-  return index.find(name);
-}
+const Command* find_command(std::string_view name) { return kIndex.find(name); }
 
 const Command* find_subcommand(const Command& container, std::string_view word) {
   const size_t prefix = strlen(container.name) + 1;

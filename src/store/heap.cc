@@ -7,7 +7,6 @@ namespace ignix {
 template <typename Classes>
 bool SlabPool<Classes>::open(size_t bytes, size_t huge_from) {
   constexpr size_t kAddressableBytes = size_t(8) << 40;
-  huge_from_ = huge_from;
   if (!places_.reserve(std::min(bytes, kAddressableBytes), size_t(64) << 20, huge_from)) {
     return false;
   }
@@ -15,6 +14,7 @@ bool SlabPool<Classes>::open(size_t bytes, size_t huge_from) {
   const size_t slabs_bytes = slabs * sizeof(Slab);
   const size_t regions_bytes = (slabs / kSlabsPerRegion + 1) * sizeof(uint16_t);
   return slabs_.reserve(slabs_bytes, slabs_bytes, SIZE_MAX / 2) &&
+         classes_.reserve(slabs, slabs, SIZE_MAX / 2) &&
          regions_.reserve(regions_bytes, regions_bytes, SIZE_MAX / 2);
 }
 
@@ -29,6 +29,7 @@ uint32_t SlabPool<Classes>::take() {
     if (--cold_in_region(index) == 0) advise_region(index, true);
   } else if (places_.ensure((size_t(next_unused_) + 1) * kSlabBytes) &&
              slabs_.ensure((size_t(next_unused_) + 1) * sizeof(Slab)) &&
+             classes_.ensure(size_t(next_unused_) + 1) &&
              regions_.ensure((next_unused_ / kSlabsPerRegion + 1) * sizeof(uint16_t))) {
     index = next_unused_++;
   }
@@ -66,7 +67,7 @@ bool SlabPool<Classes>::release(size_t keep_bytes, size_t slabs_max) {
 template <typename Classes>
 void SlabPool<Classes>::advise_region(uint32_t index, bool huge) {
   const size_t start = size_t(index) * kSlabBytes / kRegionBytes * kRegionBytes;
-  if (start < huge_from_ || kSlabBytes >= kRegionBytes) return;
+  if (!places_.huge_at(start) || kSlabBytes >= kRegionBytes) return;
   madvise(base() + start, kRegionBytes, huge ? MADV_HUGEPAGE : MADV_NOHUGEPAGE);
 }
 

@@ -67,12 +67,11 @@ struct BlockClasses {
 };
 
 struct Slab {
-  uint16_t free_head;  // first free place + 1, 0: none. A free place starts with the next such
-  uint16_t touched;    // places handed out at least once; those behind have never been written
-  uint16_t used;       // places in use
-  std::atomic<uint8_t> size_class;  // fixed while a place is in use; read without lock as a hint
-  uint8_t listed;                   // in its heap's list of slabs with room
-  uint32_t next, prev;              // in that list, or (next) in one of the pool's lists
+  uint16_t free_head;   // first free place + 1, 0: none. A free place starts with the next such
+  uint16_t touched;     // places handed out at least once; those behind have never been written
+  uint16_t used;        // places in use
+  uint16_t listed;      // in its heap's list of slabs with room
+  uint32_t next, prev;  // in that list, or (next) in one of the pool's lists
 };
 
 // Hands out slabs, from any thread.
@@ -103,18 +102,31 @@ class SlabPool {
   Slab& slab(uint32_t index) const { return reinterpret_cast<Slab*>(slabs_.base())[index]; }
   char* base() const { return places_.base(); }
 
+  // A slab's size class: fixed while a place in it is in use. Read without any lock as a hint, and
+  // kept apart, so that the classes of a gigabyte of slabs stay in the cache.
+  uint8_t class_of(uint32_t index) const {
+    return std::atomic_ref<uint8_t>(class_byte(index)).load(std::memory_order_relaxed);
+  }
+  void set_class(uint32_t index, unsigned size_class) {
+    std::atomic_ref<uint8_t>(class_byte(index))
+        .store(uint8_t(size_class), std::memory_order_relaxed);
+  }
+
   // Without any lock: asks for the cache lines of what stands at `ref`, as many as its size class
   // may cover, but not more than a few. `ref` may be any number.
   void prefetch(Ref ref) const {
     constexpr size_t kLines = 4;
     const uint64_t index = ref >> (Classes::kSlabBits - 3);
-    if ((index + 1) * sizeof(Slab) > slabs_.usable()) return;
-    const uint8_t size_class = slab(uint32_t(index)).size_class.load(std::memory_order_relaxed);
+    if (index >= classes_.usable()) return;
+    const uint8_t size_class = class_of(uint32_t(index));
     const char* p = base() + ref * 8;
     const char* last = p + Classes::bytes(size_class) - 1;
     for (size_t i = 0; i < kLines && p < last; i++, p += 64) __builtin_prefetch(p);
     __builtin_prefetch(last);
   }
+
+  // See Area. The caller makes sure of one thread at a time.
+  bool collapse_some() { return places_.collapse_some(); }
 
   // Slabs in the hands of heaps, and those that are free but still resident.
   size_t taken_bytes() const { return taken_.load(std::memory_order_relaxed) * kSlabBytes; }
@@ -133,6 +145,9 @@ class SlabPool {
     slab(index).next = head;
     head = index;
   }
+  uint8_t& class_byte(uint32_t index) const {
+    return reinterpret_cast<uint8_t*>(classes_.base())[index];
+  }
   // How many slabs of a region have been given back to the kernel.
   uint16_t& cold_in_region(uint32_t index) const {
     return reinterpret_cast<uint16_t*>(regions_.base())[index / kSlabsPerRegion];
@@ -140,8 +155,7 @@ class SlabPool {
   void advise_region(uint32_t index, bool huge);
   void break_region(uint32_t index);
 
-  Area places_, slabs_, regions_;
-  size_t huge_from_ = 0;
+  Area places_, slabs_, classes_, regions_;
   mutable pthread_mutex_t lock_ = PTHREAD_MUTEX_INITIALIZER;
   // Under lock_ (the counters are written under it):
   uint32_t next_unused_ = 1;                            // slab 0 is not used: Ref 0 is nothing
@@ -215,7 +229,7 @@ Ref Heap<Classes>::allocate(size_t bytes) {
     if (index == kNoSlab) return 0;
     Slab& fresh = pool_->slab(index);
     fresh.free_head = fresh.touched = fresh.used = 0;
-    fresh.size_class.store(uint8_t(size_class), std::memory_order_relaxed);
+    pool_->set_class(index, size_class);
     list(index);
     slab_count_++;
     classes_[size_class].slabs++;
@@ -241,7 +255,7 @@ void Heap<Classes>::free(Ref ref, size_t bytes) {
   const size_t place_bytes = Classes::bytes(size_class);
   const uint32_t index = uint32_t(ref >> (Classes::kSlabBits - 3));
   Slab& slab = pool_->slab(index);
-  assert(slab.used > 0 && slab.size_class == size_class);
+  assert(slab.used > 0 && pool_->class_of(index) == size_class);
   const size_t offset = (ref * 8) & (Pool::kSlabBytes - 1);
   memcpy(at(ref), &slab.free_head, sizeof slab.free_head);
   slab.free_head = uint16_t(offset / place_bytes + 1);
@@ -257,7 +271,7 @@ void Heap<Classes>::free(Ref ref, size_t bytes) {
 template <typename Classes>
 void Heap<Classes>::list(uint32_t index) {
   Slab& slab = pool_->slab(index);
-  uint32_t& head = with_room_[slab.size_class];
+  uint32_t& head = with_room_[pool_->class_of(index)];
   slab.prev = kNoSlab;
   slab.next = head;
   if (head != kNoSlab) pool_->slab(head).prev = index;
@@ -271,7 +285,7 @@ void Heap<Classes>::unlist(uint32_t index) {
   if (slab.prev != kNoSlab) {
     pool_->slab(slab.prev).next = slab.next;
   } else {
-    with_room_[slab.size_class] = slab.next;
+    with_room_[pool_->class_of(index)] = slab.next;
   }
   if (slab.next != kNoSlab) pool_->slab(slab.next).prev = slab.prev;
   slab.listed = 0;
@@ -281,7 +295,7 @@ template <typename Classes>
 void Heap<Classes>::drop_slab(uint32_t index) {
   unlist(index);
   slab_count_--;
-  classes_[pool_->slab(index).size_class].slabs--;
+  classes_[pool_->class_of(index)].slabs--;
   pool_->give_back(index);
 }
 

@@ -13,7 +13,7 @@
 namespace ignix {
 namespace {
 
-constexpr size_t kHugeFromBytes = 32ULL << 20;  // a small heap stays on small pages
+constexpr size_t kHugeFromBytes = 8ULL << 20;  // a small heap stays on small pages
 
 // The machine's memory; less where RLIMIT_AS leaves no room for reserving several times as much.
 size_t memory_to_reserve_for(bool& limited) {

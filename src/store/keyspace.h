@@ -158,6 +158,7 @@ class Keyspace {
   void recycle(FlushedAreas* flushed);
   void fix_slot(uint32_t stripe, Ref from, Ref to);
   bool trim_buckets(int db);
+  bool collapse_some();
 
   int databases_ = 0;
   uint32_t stripe_count_ = 0;
@@ -175,6 +176,7 @@ class Keyspace {
   std::unique_ptr<std::atomic<TableAreas*>[]>
       areas_;  // changed with all stripes locked, or from null
   pthread_mutex_t areas_lock_ = PTHREAD_MUTEX_INITIALIZER;
+  pthread_mutex_t collapse_lock_ = PTHREAD_MUTEX_INITIALIZER;
   std::vector<TableAreas*> spare_areas_;  // under areas_lock_; empty and zero
 };
 

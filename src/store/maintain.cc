@@ -118,6 +118,18 @@ bool Keyspace::maintain_shared(bool all) {
   bool more = pool_.release(keep, kSlabsPerStep);
   more = blocks_.release_some(all ? 0 : kSpareBlockBytes) || more;
   for (int db = 0; db < databases_; db++) more = trim_buckets(db) || more;
+  return collapse_some() || more;
+}
+
+// A large keyspace gets huge pages for its start, too.
+bool Keyspace::collapse_some() {
+  if (pthread_mutex_trylock(&collapse_lock_) != 0) return false;
+  bool more = pool_.collapse_some();
+  for (int db = 0; !more && db < databases_; db++) {
+    TableAreas* areas = areas_[db].load(std::memory_order_acquire);
+    if (areas) more = areas->buckets.collapse_some();
+  }
+  pthread_mutex_unlock(&collapse_lock_);
   return more;
 }
 

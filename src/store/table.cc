@@ -13,7 +13,7 @@ constexpr uint64_t kSplitAbove = 7;
 constexpr uint64_t kJoinBelow = 6;
 
 constexpr uint32_t kBucketsMax = 1u << 30;
-constexpr size_t kHugeFromBytes = 8ULL << 20;
+constexpr size_t kHugeFromBytes = 2ULL << 20;
 
 }  // namespace
 
@@ -39,7 +39,10 @@ SlotPlace Table::find(uint64_t hash, std::string_view key) const {
     for (SlotMask mask = bucket->match(fingerprint); mask; mask &= mask - 1) {
       const unsigned slot = first_slot(mask);
       if (bucket->fingerprint(slot) != fingerprint) continue;
-      if (entry(bucket->ref(slot))->key() == key) return {bucket, slot};
+      const std::string_view found = entry(bucket->ref(slot))->key();
+      if (found.size() == key.size() && equal_bytes(found.data(), key.data(), key.size())) {
+        return {bucket, slot};
+      }
     }
     const uint32_t next = bucket->overflow();
     if (!next) return {};
