@@ -1,4 +1,4 @@
-// Start-up, read from top to bottom: configuration, files, keyspace, log, listeners, loops; then
+// Start-up, read from top to bottom: configuration, listeners, keyspace, log, loops; then
 // the main thread waits for signals and, at the end, stops everything in the reverse order.
 #include <errno.h>
 #include <fcntl.h>
@@ -293,10 +293,11 @@ int main(int argc, char** argv) {
   if (!server.keyspace.open(int(server.config.databases), server.loop_count)) {
     die(process, "cannot reserve address space for the keyspace: see ulimit -v");
   }
-  server.keyspace.set_limit_bytes(uint64_t(server.config.maxmemory.load()));
   server.loops = std::make_unique<LoopStatus[]>(size_t(server.loop_count));
   process.loops = new std::unique_ptr<Loop>[size_t(server.loop_count)];
   if (server.config.appendonly) open_log(process);
+  // Behind the loading: what was acknowledged is loaded, whatever the limit is now.
+  server.keyspace.set_limit_bytes(uint64_t(server.config.maxmemory.load()));
   for (int i = 0; i < server.loop_count; i++) {
     process.loops[i] = std::make_unique<Loop>(server, process.loops, i);
     if (!process.loops[i]->open(process.listeners.of_loop(i), error)) {

@@ -7,7 +7,7 @@
 
 namespace ignix {
 
-// Requests. The first three are Redis's own.
+// Requests. Redis's own.
 constexpr size_t kInlineBytesMax = 64 * 1024;       // an inline command, or a length line
 constexpr int64_t kMultibulkCountMax = INT32_MAX;   // words of one command
 constexpr int64_t kBulkBytesDefault = 512LL << 20;  // proto-max-bulk-len
@@ -16,8 +16,8 @@ constexpr size_t kStringBytesMax = 512ULL << 20;    // a string value
 
 // A turn of the loop.
 constexpr size_t kReadBytes = 16 * 1024;            // one read of one connection
-constexpr size_t kBatchCommands = 128;              // parsed, prefetched and run together
-constexpr size_t kEntriesAhead = 32;                // commands whose entries are prefetched
+constexpr size_t kBatchCommands = 64;              // parsed, prefetched and run together
+constexpr size_t kEntriesAhead = 16;                // commands whose entries are prefetched
 constexpr size_t kEventsPerTurn = 256;              // connections served in one turn
 constexpr size_t kAcceptsPerTurn = 64;              // so that a flood of connects is no stall
 constexpr int kMaintainCheckMs = 100;               // after activity, is there memory to tidy?
@@ -27,8 +27,9 @@ constexpr int kMaintainBudgetUs = 1000;             // of work at a time
 constexpr size_t kSpareBuffers = 64;                // kept by a loop between turns
 constexpr size_t kSpareBufferBytesMax = 64 * 1024;  // a larger buffer is given back at once
 
-// Replies not yet taken by their clients. Past this a connection is not read any further until
-// the client reads; nothing is dropped. Past the second, over all clients, the third holds.
+// Replies not yet taken by their clients. Past this the next command of a connection is not run, and
+// nothing more is received from it, until the client reads; nothing is dropped. Past the second,
+// over all clients, the third holds.
 constexpr size_t kOutputBytesPause = 64ULL << 20;
 constexpr size_t kOutputBytesAllClients = 512ULL << 20;
 constexpr size_t kOutputBytesPauseScarce = 1ULL << 20;

@@ -147,7 +147,7 @@ void Batch::execute(const Request& request) {
 void Batch::run_locked(Call& call, size_t hash_count) {
   Keyspace& keyspace = *env_.keyspace;
   if (hash_count == 1) {
-    SpinGuard guard(keyspace.stripe_of(call.hashes[0]).lock);
+    StripeGuard guard(keyspace, keyspace.stripe_of(call.hashes[0]));
     call.command.run(call);
   } else if (hash_count > 1) {
     locks_.lock(keyspace, call.hashes, hash_count);

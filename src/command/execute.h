@@ -16,13 +16,16 @@ namespace ignix {
 
 class Batch {
  public:
-  explicit Batch(Env& env) : env_(env) {}
+  explicit Batch(Env& env) : env_(env) {
+    requests_.reserve(kBatchCommands);
+    hashes_.reserve(kBatchCommands);
+  }
 
   // The parser appends a command's words here; then add().
   Words& words() { return words_; }
 
   // The words from `first_word` on are a command of `session`; none: an empty command. Their bytes
-  // stay where they are until run(). `tag` is handed back by first_blocked().
+  // stay where they are until run(). `tag` is handed back by on_blocked.
   void add(Session& session, size_t first_word, void* tag, size_t input_offset);
 
   bool full() const { return requests_.size() >= kBatchCommands; }

@@ -13,7 +13,8 @@ const char* type_name(Type type) {
   return kNames[int(type)];
 }
 
-// FLUSHALL and FLUSHDB take ASYNC or SYNC. Both are done when the reply is sent.
+// FLUSHALL and FLUSHDB take ASYNC or SYNC. With both the keys are gone when the reply is sent, and
+// the memory of many follows by and by.
 bool flush_option(Call& call) {
   if (call.word_count == 1) return true;
   if (call.word_count == 2 &&

@@ -201,7 +201,8 @@ void Aof::sync_loop() {
     const timespec until = monotonic_after(1000);
     if (!stopping_) pthread_cond_timedwait(&second_, &lock_, &until);
     pthread_mutex_unlock(&lock_);
-    if (policy() == FsyncPolicy::kEverysec) sync();
+    // After a failure also where the policy has changed since: trouble must be seen to end.
+    if (policy() == FsyncPolicy::kEverysec || failures_[kSyncing]) sync();
   }
 }
 

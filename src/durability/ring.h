@@ -5,7 +5,7 @@
 // Positions count the bytes since the start and never wrap; a position's place in the ring is its
 // remainder. A writer announces a lower bound of what it is about to reserve, reserves with one
 // fetch_add, copies, and withdraws the announcement. Everything below the tail and below all
-// announcements is complete. No lock, and the ring holds nothing but the bytes of the file.
+// announcements is complete. No lock is taken, and the ring holds nothing but the bytes of the file.
 //
 // A record for which there is no room, because it is longer than the ring or because the disk is
 // slow, is kept aside, at its position in the order. So appending never waits: it is done under the
@@ -44,7 +44,7 @@ class LogRing {
   // Appends one command; returns the position behind it.
   uint64_t append(Writer& writer, int db, const std::string_view* words, size_t count);
 
-  // Bytes that can be appended without waiting, as far as known; `kLogRingBytes` at most.
+  // Bytes that still fit into the ring, as far as known; `kLogRingBytes` at most.
   size_t room() const;
   // The errno of what keeps the log from reaching the disk; 0: all is well. While it is set,
   // changes are refused.

@@ -63,7 +63,7 @@ class BufferPool {
   std::vector<Buffer> spare_;
 };
 
-// nullptr, with a line in `error`, if the kernel refuses.
+// The caller owns it. nullptr, with a line in `error`, if the kernel refuses.
 Io* make_epoll_io(BufferPool& pool, std::string& error);
 
 }  // namespace ignix

@@ -68,7 +68,14 @@ ParseStatus Parser::parse_multibulk(const char* data, size_t length, const Limit
   const size_t first_word = words.size();
   int64_t value;
   bool valid;
-  if (bulks_left_ < 0) {
+  uint64_t word_bytes;
+  unsigned count;
+  if (bulks_left_ < 0 && length >= 8 && swar_parse_start(data, count, word_bytes) &&
+      int64_t(word_bytes) <= limits.bulk_bytes) {
+    bulks_left_ = count;
+    bulk_length_ = int64_t(word_bytes);
+    position_ = 8;
+  } else if (bulks_left_ < 0) {
     const ParseStatus status =
         read_length(data, length, "Protocol error: too big mbulk count string", value, valid);
     if (status == ParseStatus::kIncomplete) return suspend(data, words, first_word);

@@ -33,4 +33,18 @@ inline unsigned swar_parse_digits(const char* p, uint64_t& value) {
   return digits;
 }
 
+// The eight bytes that nearly every command starts with: "*2\r\n$3\r\n", two numbers of one digit
+// that are not 0. Needs 8 readable bytes; false for anything else.
+inline bool swar_parse_start(const char* p, unsigned& count, uint64_t& word_bytes) {
+  constexpr uint64_t kPattern = 0x0a0d'30'24'0a0d'30'2a;  // "*0\r\n$0\r\n"
+  uint64_t word;
+  memcpy(&word, p, 8);
+  word ^= kPattern;
+  // What remains are the two digits, 0 to 15 each if the high half was that of a digit.
+  if (word & ~uint64_t(0x00'0f'00'00'00'0f'00)) return false;
+  count = unsigned(word >> 8) & 0xff;
+  word_bytes = word >> 40;
+  return count - 1 < 9 && word_bytes - 1 < 9;
+}
+
 }  // namespace ignix

@@ -20,7 +20,7 @@ Server::KeyspaceCounts Server::keyspace_counts() {
   KeyspaceCounts counts;
   for (uint32_t i = 0; i < keyspace.stripe_count(); i++) {
     Stripe& stripe = keyspace.stripe(i);
-    SpinGuard guard(stripe.lock);
+    StripeGuard guard(keyspace, stripe);
     counts.hits += stripe.hits;
     counts.misses += stripe.misses;
     counts.expired += stripe.expired;

@@ -12,6 +12,10 @@
 // race, every access is an atomic one of relaxed order, which costs nothing.
 #pragma once
 
+#ifdef __SSE2__
+#include <emmintrin.h>
+#endif
+
 #include <bit>
 #include <cstdint>
 
@@ -51,6 +55,11 @@ class alignas(64) Bucket {
   // The slots whose fingerprint is `fingerprint`; with 0, those that are empty. Eight bytes at a
   // time; a slot above a true match may be named wrongly (a borrow runs upwards), so check.
   SlotMask match(uint8_t fingerprint) const {
+#ifdef __SSE2__
+    const __m128i both = _mm_set_epi64x(int64_t(word(1)), int64_t(word(0)));
+    const __m128i equal = _mm_cmpeq_epi8(both, _mm_set1_epi8(char(fingerprint)));
+    return SlotMask(_mm_movemask_epi8(equal)) & ((1u << kSlotsPerBucket) - 1);
+#endif
     const uint64_t low = matches(word(0), fingerprint);
     const uint64_t high = matches(word(1), fingerprint) & 0x8080;
     return gather(low) | gather(high) << 8;

@@ -24,7 +24,7 @@ size_t memory_to_reserve_for(bool& limited) {
   if (getrlimit(RLIMIT_AS, &limit) == 0 && limit.rlim_cur != RLIM_INFINITY) {
     bytes = std::min<size_t>(bytes, limit.rlim_cur / 12);
     limited = true;
-    log_warning("the address space is limited to %llu MB (ulimit -v): at most %llu MB of data",
+    log_warning("the address space is limited to %llu MB (ulimit -v): at most %llu MB of entries",
                 (unsigned long long)(limit.rlim_cur >> 20), (unsigned long long)(bytes >> 18));
   }
   return bytes;
@@ -34,6 +34,7 @@ size_t memory_to_reserve_for(bool& limited) {
 
 bool Keyspace::open(int databases, int threads) {
   databases_ = databases;
+  shared_ = threads > 1;
   stripe_count_ =
       std::clamp(std::bit_ceil(uint32_t(threads) * kStripesPerThread), kStripesMin, kStripesMax);
   stripe_bits_ = unsigned(std::countr_zero(stripe_count_));
@@ -94,11 +95,11 @@ bool Keyspace::prepare_areas(int db) {
 }
 
 void Keyspace::lock_all() {
-  for (uint32_t i = 0; i < stripe_count_; i++) stripes_[i].lock.lock();
+  for (uint32_t i = 0; i < stripe_count_; i++) lock(stripes_[i]);
 }
 
 void Keyspace::unlock_all() {
-  for (uint32_t i = stripe_count_; i-- > 0;) stripes_[i].lock.unlock();
+  for (uint32_t i = stripe_count_; i-- > 0;) unlock(stripes_[i]);
 }
 
 Entry* Keyspace::find(int db, const Key& key) const {
@@ -232,7 +233,7 @@ uint64_t Keyspace::expiry_count(int db) const {
 uint64_t Keyspace::used_bytes() {
   uint64_t bytes = blocks_.used_bytes();
   for (uint32_t i = 0; i < stripe_count_; i++) {
-    SpinGuard guard(stripes_[i].lock);
+    StripeGuard guard(*this, stripes_[i]);
     bytes += stripes_[i].heap.used_bytes();
     for (int db = 0; db < databases_; db++) {
       const TableState& keys = state(db, i);
@@ -248,11 +249,11 @@ void StripeLocks::lock(Keyspace& keyspace, const uint64_t* hashes, size_t count)
   for (size_t i = 0; i < count; i++) indexes_.push_back(keyspace.stripe_index(hashes[i]));
   std::sort(indexes_.begin(), indexes_.end());
   indexes_.erase(std::unique(indexes_.begin(), indexes_.end()), indexes_.end());
-  for (uint32_t index : indexes_) keyspace.stripe(index).lock.lock();
+  for (uint32_t index : indexes_) keyspace.lock(keyspace.stripe(index));
 }
 
 void StripeLocks::unlock(Keyspace& keyspace) {
-  for (size_t i = indexes_.size(); i-- > 0;) keyspace.stripe(indexes_[i]).lock.unlock();
+  for (size_t i = indexes_.size(); i-- > 0;) keyspace.unlock(keyspace.stripe(indexes_[i]));
 }
 
 }  // namespace ignix

@@ -71,6 +71,14 @@ class Keyspace {
   Stripe& stripe(uint32_t index) const { return stripes_[index]; }
   Stripe& stripe_of(uint64_t hash) const { return stripes_[stripe_index(hash)]; }
 
+  // One stripe. With a single thread there is nobody to keep out, and the lock, which costs as much
+  // as the look-up, is left alone.
+  void lock(Stripe& stripe) const {
+    if (shared_) stripe.lock.lock();
+  }
+  void unlock(Stripe& stripe) const {
+    if (shared_) stripe.lock.unlock();
+  }
   void lock_all();
   void unlock_all();
 
@@ -164,6 +172,7 @@ class Keyspace {
   uint32_t stripe_count_ = 0;
   unsigned stripe_bits_ = 0;
   size_t reserve_bytes_ = 0;
+  bool shared_ = true;    // by more than one thread
   bool limited_ = false;  // by RLIMIT_AS
   HashSecret secret_ = {};
   EntryPool pool_;
@@ -178,6 +187,19 @@ class Keyspace {
   pthread_mutex_t areas_lock_ = PTHREAD_MUTEX_INITIALIZER;
   pthread_mutex_t collapse_lock_ = PTHREAD_MUTEX_INITIALIZER;
   std::vector<TableAreas*> spare_areas_;  // under areas_lock_; empty and zero
+};
+
+class StripeGuard {
+ public:
+  StripeGuard(const Keyspace& keyspace, Stripe& stripe) : keyspace_(keyspace), stripe_(stripe) {
+    keyspace_.lock(stripe_);
+  }
+  ~StripeGuard() { keyspace_.unlock(stripe_); }
+  StripeGuard(const StripeGuard&) = delete;
+
+ private:
+  const Keyspace& keyspace_;
+  Stripe& stripe_;
 };
 
 // Locks the stripes of one command in ascending order, each once. Keeps its memory between uses.

@@ -63,7 +63,7 @@ bool Keyspace::free_flushed(uint32_t index) {
   bool more;
   {
     Stripe& stripe = stripes_[index];
-    SpinGuard guard(stripe.lock);
+    StripeGuard guard(*this, stripe);
     if (stripe.flushed.empty()) return false;
     FlushedTable& old = *stripe.flushed.back();
     const Table entries(old.state, old.flushed->areas, secret_, pool_, index, stripe_bits_);
@@ -94,7 +94,7 @@ void Keyspace::recycle(FlushedAreas* flushed) {
 bool Keyspace::maintain(uint32_t index) {
   if (free_flushed(index)) return true;
   Stripe& stripe = stripes_[index];
-  SpinGuard guard(stripe.lock);
+  StripeGuard guard(*this, stripe);
   // The entries of a flushed table cannot be found by their keys, so they cannot be moved.
   if (!stripe.flushed.empty()) return true;
   return stripe.heap.compact(kMovesPerStep, [&](Ref from, Ref to) { fix_slot(index, from, to); });
@@ -136,7 +136,7 @@ bool Keyspace::collapse_some() {
 void Keyspace::update_table_bytes() {
   uint64_t buckets = 0;
   for (uint32_t i = 0; i < stripe_count_; i++) {
-    SpinGuard guard(stripes_[i].lock);
+    StripeGuard guard(*this, stripes_[i]);
     for (int db = 0; db < databases_; db++) {
       const TableState& keys = state(db, i);
       buckets += keys.buckets.load(std::memory_order_relaxed) + keys.overflow_touched;

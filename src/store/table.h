@@ -91,7 +91,7 @@ class Table {
 
   const TableState& state() const { return state_; }
 
-  // The slot of an entry that is in the table for sure, or else none.
+  // The slot that points at `ref`, if there is one in this table.
   SlotPlace find_ref(uint64_t hash, Ref ref) const;
 
   // Without the lock: the home bucket's line; then the lines of the entries that may be meant.
