@@ -1,9 +1,8 @@
 // The request parser: RESP2 multibulk and inline commands, in place, without a copy. A command
 // that has not arrived whole is never parsed again from its start: what is known of it is kept.
 //
-// Limits and error texts are those of Redis 7.0 (networking.c documents neither; they are
-// observed). Like Redis, the parser does not look at the bytes that stand where a line end must
-// stand.
+// Limits and error texts are those of Redis 7.0, as observed. Like Redis, the parser does not look
+// at the bytes that stand where a line end must stand.
 #pragma once
 
 #include <cstddef>
