@@ -65,10 +65,10 @@ bool Area::extend(size_t bytes) {
   return done;
 }
 
-bool Area::collapse_some() {
+bool Area::collapse_some(size_t used_bytes) {
   constexpr size_t kWorthFactor = 4;
   const size_t small = huge_from_.load(std::memory_order_relaxed);
-  if (small == 0 || usable() / kWorthFactor < small) return false;
+  if (small == 0 || used_bytes / kWorthFactor < small) return false;
   char* const last = base_ + small - kHugePage;
   // Where the kernel cannot do it at once, its daemon does it in its own time.
   madvise(last, kHugePage, MADV_HUGEPAGE);

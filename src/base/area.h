@@ -33,9 +33,10 @@ class Area {
     return bytes <= usable_.load(std::memory_order_acquire) || extend(bytes);
   }
 
-  // Once the area is large, its start is worth huge pages as well: makes one of them, in a few
-  // hundred microseconds. Returns whether there is more to do. One thread at a time.
-  bool collapse_some();
+  // Once much of the area is in use, its start is worth huge pages as well: makes one of them, in a
+  // few hundred microseconds. All of the start must be in use: a huge page is resident as a whole.
+  // Returns whether there is more to do. One thread at a time.
+  bool collapse_some(size_t used_bytes);
 
   // Whether huge pages are asked for at this offset.
   bool huge_at(size_t offset) const { return offset >= huge_from_.load(std::memory_order_relaxed); }

@@ -80,6 +80,15 @@ void SlabPool<Classes>::break_region(uint32_t index) {
   if (unused < region_end) places_.discard(unused, region_end);
 }
 
+// Not while there are holes: a huge page would fill them.
+template <typename Classes>
+bool SlabPool<Classes>::collapse_some() {
+  pthread_mutex_lock(&lock_);
+  const bool more = cold_head_ == kNoSlab && places_.collapse_some(taken_bytes());
+  pthread_mutex_unlock(&lock_);
+  return more;
+}
+
 template class SlabPool<EntryClasses>;
 template class SlabPool<BlockClasses>;
 

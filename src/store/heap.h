@@ -126,7 +126,7 @@ class SlabPool {
   }
 
   // See Area. The caller makes sure of one thread at a time.
-  bool collapse_some() { return places_.collapse_some(); }
+  bool collapse_some();
 
   // Slabs in the hands of heaps, and those that are free but still resident.
   size_t taken_bytes() const { return taken_.load(std::memory_order_relaxed) * kSlabBytes; }

@@ -127,7 +127,9 @@ bool Keyspace::collapse_some() {
   bool more = pool_.collapse_some();
   for (int db = 0; !more && db < databases_; db++) {
     TableAreas* areas = areas_[db].load(std::memory_order_acquire);
-    if (areas) more = areas->buckets.collapse_some();
+    if (!areas) continue;
+    const size_t row_bytes = size_t(stripe_count_) * sizeof(Bucket);
+    more = areas->buckets.collapse_some(areas->touched.load(std::memory_order_relaxed) * row_bytes);
   }
   pthread_mutex_unlock(&collapse_lock_);
   return more;

@@ -14,6 +14,7 @@ constexpr uint64_t kJoinBelow = 6;
 
 constexpr uint32_t kBucketsMax = 1u << 30;
 constexpr size_t kHugeFromBytes = 2ULL << 20;
+constexpr size_t kOverflowHugeFromBytes = 32ULL << 20;  // a tenth of the buckets, less in demand
 
 }  // namespace
 
@@ -22,7 +23,7 @@ bool TableAreas::reserve(size_t memory_bytes) {
   // buckets; the hash keeps the stripes equal to within a few percent.
   constexpr size_t kLeast = 4ULL << 20;
   return buckets.reserve(memory_bytes, kLeast, kHugeFromBytes) &&
-         overflow.reserve(memory_bytes / 2, kLeast, kHugeFromBytes);
+         overflow.reserve(memory_bytes / 2, kLeast, kOverflowHugeFromBytes);
 }
 
 void TableAreas::clear() {
