@@ -90,7 +90,7 @@ void Batch::prefetch_entries(const Request& request) const {
 }
 
 // A command that may write needs room in the log. What it takes there is its words again, a DEL
-// for each key that has expired, and a little; longer records go in piece by piece. While the log
+// for each key that has expired, and a little; longer records are kept aside. While the log
 // cannot be written at all, the command is let through to be refused.
 bool Batch::admit(const Request& request) const {
   if (!env_.log || !request.command || !(request.command->flags & kWrite)) return true;

@@ -128,8 +128,12 @@ void Aof::sleep_until_notified(int timeout_ms) {
 // Once for each kind of trouble, and once when all is over.
 void Aof::report(Trouble trouble, int error) {
   if (failures_[trouble].exchange(error) == error) return;
+  // Both threads report. Under the lock the last one sees what both have said.
+  pthread_mutex_lock(&lock_);
   const int other = failures_[trouble == kWriting ? kSyncing : kWriting].load();
-  ring_->set_failure(error ? error : other);
+  const int own = failures_[trouble].load();
+  ring_->set_failure(own ? own : other);
+  pthread_mutex_unlock(&lock_);
   if (error) {
     log_warning("%s the append-only file '%s' failed: %s; writes are refused, retrying",
                 trouble == kWriting ? "writing to" : "fsync of", path_.c_str(), strerror(error));

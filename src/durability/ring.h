@@ -49,8 +49,7 @@ class LogRing {
   // The errno of what keeps the log from reaching the disk; 0: all is well. While it is set,
   // changes are refused.
   int failure() const { return failure_.load(std::memory_order_relaxed); }
-  // Returns the one before.
-  int set_failure(int error) { return failure_.exchange(error, std::memory_order_relaxed); }
+  void set_failure(int error) { failure_.store(error, std::memory_order_relaxed); }
 
   uint64_t tail() const { return tail_.load(std::memory_order_seq_cst); }
 
