@@ -168,7 +168,7 @@ void measure_heap(const Options& options, const char* what, size_t least, size_t
   if (!wanted(options, {what})) return;
   constexpr size_t kPlaces = 65536;
   auto pool = std::make_unique<ignix::EntryPool>();
-  if (!pool->open(size_t{1} << 30, size_t{32} << 20)) fail("no address space for the heap");
+  if (!pool->open(size_t{1} << 30, nullptr)) fail("no address space for the heap");
   ignix::EntryHeap heap;
   heap.open(pool.get());
   Random random{5};
@@ -274,12 +274,15 @@ void KeyspaceBench::grow(uint64_t count) {
     spell(stored_, piece);
     run(&KeyspaceBench::put, piece, kPipeline);
     stored_ += piece;
+    while (keyspace_.prepare_some()) continue;
   }
 }
 
 void KeyspaceBench::prefetch(const ignix::Key* keys, size_t count) const {
-  for (size_t i = 0; i < count; i++) keyspace_.prefetch_bucket(0, keys[i].hash);
-  for (size_t i = 0; i < count; i++) keyspace_.prefetch_entries(0, keys[i].hash);
+  uint64_t hashes[kPipeline];
+  for (size_t i = 0; i < count; i++) hashes[i] = keys[i].hash;
+  keyspace_.prefetch_buckets(0, hashes, count);
+  keyspace_.prefetch_entries(0, hashes, count);
 }
 
 void KeyspaceBench::run(Operation operation, size_t count, size_t batch) {

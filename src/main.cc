@@ -34,6 +34,7 @@ struct Process {
   Server server;
   Listeners listeners;
   std::unique_ptr<Loop>* loops = nullptr;
+  pthread_t memory_thread = {};
 };
 
 [[noreturn]] void die(const std::string& error) {
@@ -135,6 +136,22 @@ std::string random_run_id() {
     text += hex;
   }
   return text;
+}
+
+void* run_memory_thread(void* keyspace) {
+  pthread_setname_np(pthread_self(), "memory");
+  static_cast<Keyspace*>(keyspace)->run_ahead();
+  return nullptr;
+}
+
+void open_keyspace(Process& process) {
+  Server& server = process.server;
+  if (!server.keyspace.open(int(server.config.databases), server.loop_count)) {
+    die(process, "cannot reserve address space for the keyspace: see ulimit -v");
+  }
+  if (pthread_create(&process.memory_thread, nullptr, run_memory_thread, &server.keyspace) != 0) {
+    die(process, "cannot start a thread");
+  }
 }
 
 // The log has got on: loops whose replies wait for it look again.
@@ -255,6 +272,8 @@ int stop(Process& process) {
   wake_loops(process);
   for (int i = 0; i < server.loop_count; i++) process.loops[i]->join();
   process.listeners.close_all();
+  server.keyspace.stop_ahead();
+  pthread_join(process.memory_thread, nullptr);
   const bool written = server.aof.stop();
   if (!written) log_warning("the end of the append-only file could not be written");
   if (!server.config.pidfile.empty()) unlink(server.config.pidfile.c_str());
@@ -290,9 +309,7 @@ int main(int argc, char** argv) {
   if (!process.listeners.open(server.config, server.loop_count, error)) {
     die(process, error);
   }
-  if (!server.keyspace.open(int(server.config.databases), server.loop_count)) {
-    die(process, "cannot reserve address space for the keyspace: see ulimit -v");
-  }
+  open_keyspace(process);
   server.loops = std::make_unique<LoopStatus[]>(size_t(server.loop_count));
   process.loops = new std::unique_ptr<Loop>[size_t(server.loop_count)];
   if (server.config.appendonly) open_log(process);

@@ -21,7 +21,6 @@ using ignix::kEntryBytesMax;
 using ignix::Ref;
 
 constexpr size_t kMemoryBytes = size_t(1) << 30;
-constexpr size_t kHugeFrom = size_t(32) << 20;
 constexpr unsigned kHeapClasses = EntryClasses::kCount;
 constexpr size_t kSlabBytes = EntryPool::kSlabBytes;
 
@@ -86,7 +85,7 @@ std::string contents(const EntryHeap& heap, const Piece& piece) {
 TEST(heap, random_against_a_model) {
   Random random(seed());
   EntryPool pool;
-  CHECK(pool.open(kMemoryBytes, kHugeFrom));
+  CHECK(pool.open(kMemoryBytes, nullptr));
   EntryHeap heap;
   heap.open(&pool);
   std::vector<Piece> pieces;
@@ -127,7 +126,7 @@ TEST(heap, random_against_a_model) {
 // Any size of the same class frees a place.
 TEST(heap, free_by_another_size_of_the_class) {
   EntryPool pool;
-  CHECK(pool.open(kMemoryBytes, kHugeFrom));
+  CHECK(pool.open(kMemoryBytes, nullptr));
   EntryHeap heap;
   heap.open(&pool);
   const Ref ref = heap.allocate(129);
@@ -140,7 +139,7 @@ TEST(heap, free_by_another_size_of_the_class) {
 // Slabs that one class has emptied serve another, and are not taken anew from the machine.
 TEST(heap, empty_slabs_go_back) {
   EntryPool pool;
-  CHECK(pool.open(kMemoryBytes, kHugeFrom));
+  CHECK(pool.open(kMemoryBytes, nullptr));
   EntryHeap heap;
   heap.open(&pool);
   CHECK_EQ(pool.taken_bytes(), 0);
@@ -169,7 +168,7 @@ TEST(heap, many_heaps_on_one_pool) {
   constexpr size_t kHeaps = 64;
   Random random(seed());
   EntryPool pool;
-  CHECK(pool.open(kMemoryBytes, kHugeFrom));
+  CHECK(pool.open(kMemoryBytes, nullptr));
   std::vector<EntryHeap> heaps(kHeaps);
   for (EntryHeap& heap : heaps) heap.open(&pool);
   struct Owned {

@@ -187,7 +187,7 @@ constexpr unsigned kStripeBits = 6;
 struct Fixture {
   explicit Fixture(uint32_t stripe, size_t memory_bytes = size_t(1) << 30)
       : stripe(stripe), memory(memory_bytes) {
-    CHECK(pool.open(size_t(1) << 30, size_t(32) << 20));
+    CHECK(pool.open(size_t(1) << 30, nullptr));
     heap.open(&pool);
     CHECK(areas.reserve(memory));
   }

@@ -12,7 +12,6 @@
 namespace ignix {
 namespace {
 
-constexpr size_t kHugePage = 2ULL << 20;
 constexpr size_t kPage = 4096;
 // One mprotect(2) for this much at least, and for an eighth of what there is already, so that
 // growth costs a call now and then at any size.
@@ -26,7 +25,7 @@ Area::~Area() {
   if (base_) munmap(base_, reserved_);
 }
 
-bool Area::reserve(size_t bytes, size_t least, size_t huge_from) {
+bool Area::reserve(size_t bytes, size_t least) {
   for (bytes = round_up(bytes, kHugePage); bytes >= least; bytes = round_up(bytes / 2, kHugePage)) {
     // A huge page more, so that the base can be aligned to one.
     void* p = mmap(nullptr, bytes + kHugePage, PROT_NONE,
@@ -38,7 +37,6 @@ bool Area::reserve(size_t bytes, size_t least, size_t huge_from) {
       const size_t behind = size_t(start + bytes + kHugePage - (base_ + bytes));
       if (behind) munmap(base_ + bytes, behind);
       reserved_ = bytes;
-      huge_from_ = round_up(huge_from, kHugePage);
       return true;
     }
     if (bytes <= kHugePage) break;
@@ -54,28 +52,22 @@ bool Area::extend(size_t bytes) {
     const size_t step = std::max(kStepBytes, round_up(usable / 8, kHugePage));
     const size_t wanted = std::min(round_up(std::max(bytes, usable + step), kHugePage), reserved_);
     done = mprotect(base_ + usable, wanted - usable, PROT_READ | PROT_WRITE) == 0;
-    if (done) {
-      // Without huge pages (none configured, an old kernel) the area works all the same.
-      const size_t huge_start = std::max(usable, huge_from_.load(std::memory_order_relaxed));
-      if (wanted > huge_start) madvise(base_ + huge_start, wanted - huge_start, MADV_HUGEPAGE);
-      usable_.store(wanted, std::memory_order_release);
-    }
+    if (done) usable_.store(wanted, std::memory_order_release);
   }
   pthread_mutex_unlock(&lock_);
   return done;
 }
 
-bool Area::collapse_some(size_t used_bytes) {
-  constexpr size_t kWorthFactor = 4;
-  const size_t small = huge_from_.load(std::memory_order_relaxed);
-  if (small == 0 || used_bytes / kWorthFactor < small) return false;
-  char* const last = base_ + small - kHugePage;
-  // Where the kernel cannot do it at once, its daemon does it in its own time.
-  madvise(last, kHugePage, MADV_HUGEPAGE);
-  madvise(last, kHugePage, MADV_COLLAPSE);
-  huge_from_.store(small - kHugePage, std::memory_order_relaxed);
-  return small > kHugePage;
+// Without huge pages (none configured, an old kernel) the area works all the same, so failures of
+// these are not looked at.
+void Area::make_huge(size_t offset) { madvise(base_ + offset, kHugePage, MADV_HUGEPAGE); }
+
+void Area::collapse(size_t offset) {
+  make_huge(offset);
+  madvise(base_ + offset, kHugePage, MADV_COLLAPSE);
 }
+
+void Area::keep_small(size_t offset) { madvise(base_ + offset, kHugePage, MADV_NOHUGEPAGE); }
 
 void Area::discard(size_t from, size_t to) {
   from = round_up(from, kPage);

@@ -1,6 +1,9 @@
 // A run of address space that is reserved at once and made usable from its start as it is needed.
 // It never moves and is never unmapped while the server runs, so a stale address into it can be
 // read (or prefetched) without a fault.
+//
+// It grows on small pages, unless huge ones have been made ready ahead (store/ahead.cc): a command
+// that touches fresh memory then waits for a page of 4 KB, never for one of 2 MB.
 #pragma once
 
 #include <pthread.h>
@@ -9,6 +12,8 @@
 #include <cstddef>
 
 namespace ignix {
+
+constexpr size_t kHugePage = 2ULL << 20;
 
 class Area {
  public:
@@ -19,9 +24,8 @@ class Area {
 
   // Reserves `bytes` (or less, halving down to `least` where the kernel refuses, for instance under
   // RLIMIT_AS). PROT_NONE, so strict overcommit does not count it. False if not even `least` is to
-  // be had. Beyond `huge_from` bytes the area asks for huge pages: a small data set does not pay
-  // for them, a big one has few page-table misses.
-  bool reserve(size_t bytes, size_t least, size_t huge_from);
+  // be had.
+  bool reserve(size_t bytes, size_t least);
 
   char* base() const { return base_; }
   size_t reserved() const { return reserved_; }
@@ -33,13 +37,14 @@ class Area {
     return bytes <= usable_.load(std::memory_order_acquire) || extend(bytes);
   }
 
-  // Once much of the area is in use, its start is worth huge pages as well: makes one of them, in a
-  // few hundred microseconds. All of the start must be in use: a huge page is resident as a whole.
-  // Returns whether there is more to do. One thread at a time.
-  bool collapse_some(size_t used_bytes);
-
-  // Whether huge pages are asked for at this offset.
-  bool huge_at(size_t offset) const { return offset >= huge_from_.load(std::memory_order_relaxed); }
+  // The kHugePage bytes at `offset`, a multiple of it, all usable and none of them touched, shall
+  // be one huge page. Whoever touches it first waits some milliseconds.
+  void make_huge(size_t offset);
+  // The small pages there become a huge one, holes included. Whoever touches them meanwhile waits,
+  // some milliseconds at worst.
+  void collapse(size_t offset);
+  // Parts are to be discarded: what is left shall not become a huge page again.
+  void keep_small(size_t offset);
 
   // Gives the memory of [from, to), whole pages only, back to the kernel; it reads as zero
   // afterwards. The caller makes sure that nobody uses it meanwhile.
@@ -50,8 +55,7 @@ class Area {
 
   char* base_ = nullptr;
   size_t reserved_ = 0;
-  std::atomic<size_t> huge_from_{0};  // collapse_some() lowers it
-  std::atomic<size_t> usable_{0};     // written under lock_
+  std::atomic<size_t> usable_{0};  // written under lock_
   pthread_mutex_t lock_ = PTHREAD_MUTEX_INITIALIZER;
 };
 

@@ -17,7 +17,7 @@ constexpr size_t kStringBytesMax = 512ULL << 20;    // a string value
 // A turn of the loop.
 constexpr size_t kReadBytes = 16 * 1024;            // one read of one connection
 constexpr size_t kBatchCommands = 64;              // parsed, prefetched and run together
-constexpr size_t kEntriesAhead = 16;                // commands whose entries are prefetched
+constexpr uint32_t kPrefetchKeys = 4 * kBatchCommands;  // of one batch: more would not stay cached
 constexpr size_t kEventsPerTurn = 256;              // connections served in one turn
 constexpr size_t kAcceptsPerTurn = 64;              // so that a flood of connects is no stall
 constexpr int kMaintainCheckMs = 100;               // after activity, is there memory to tidy?

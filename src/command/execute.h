@@ -36,12 +36,8 @@ class Batch {
   // too many replies to read; it and the later ones of that session have not been run.
   template <typename OnBlocked>
   void run(OnBlocked on_blocked) {
-    size_t fetched = 0;
-    for (size_t i = 0; i < requests_.size(); i++) {
-      while (fetched < requests_.size() && fetched < i + kEntriesAhead) {
-        prefetch_entries(requests_[fetched++]);
-      }
-      const Request& request = requests_[i];
+    prefetch();
+    for (const Request& request : requests_) {
       Session& session = *request.session;
       if (session.close_after_reply || session.blocked) continue;
       if (!admit(request) || output_full(session)) {
@@ -77,7 +73,7 @@ class Batch {
     uint32_t first_hash, hash_count;
   };
 
-  void prefetch_entries(const Request& request) const;
+  void prefetch() const;
   bool admit(const Request& request) const;
   void execute(const Request& request);
   void run_locked(Call& call, size_t hash_count);

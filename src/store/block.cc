@@ -23,7 +23,7 @@ size_t pages_of(size_t bytes) { return (bytes + kPage - 1) / kPage * kPage; }
 
 bool BlockHeap::open(size_t bytes) {
   slabs_.open(&pool_);
-  return pool_.open(bytes, SIZE_MAX / 2);
+  return pool_.open(bytes, nullptr);
 }
 
 size_t BlockHeap::spare_bytes() const {

@@ -17,6 +17,7 @@
 #include <cstring>
 
 #include "base/area.h"
+#include "base/bell.h"
 #include "base/limits.h"
 
 namespace ignix {
@@ -74,15 +75,15 @@ struct Slab {
   uint32_t next, prev;  // in that list, or (next) in one of the pool's lists
 };
 
-// Hands out slabs, from any thread.
+// Hands out slabs, from any thread, region by region: a region is as large as a huge page.
 template <typename Classes>
 class SlabPool {
  public:
   static constexpr size_t kSlabBytes = size_t(1) << Classes::kSlabBits;
 
-  // Reserves address space, at best `bytes`; huge pages from `huge_from` on. False if the kernel
-  // refuses.
-  bool open(size_t bytes, size_t huge_from);
+  // Reserves address space, at best `bytes`. Rings `bell`, if there is one, when it is time for
+  // prepare_some(). False if the kernel refuses.
+  bool open(size_t bytes, Bell* bell);
 
   // kNoSlab if there is no memory.
   uint32_t take();
@@ -125,16 +126,25 @@ class SlabPool {
     __builtin_prefetch(last);
   }
 
-  // See Area. The caller makes sure of one thread at a time.
-  bool collapse_some();
+  // A few milliseconds of work that no command shall wait for: makes a region ready before it is
+  // needed, as a huge page, or one that is in use on small pages into a huge page. Returns whether
+  // there may be more to do. One thread at a time; for slabs smaller than a huge page only.
+  bool prepare_some();
 
   // Slabs in the hands of heaps, and those that are free but still resident.
   size_t taken_bytes() const { return taken_.load(std::memory_order_relaxed) * kSlabBytes; }
   size_t spare_bytes() const { return warm_.load(std::memory_order_relaxed) * kSlabBytes; }
 
  private:
-  static constexpr size_t kRegionBytes = 2ULL << 20;  // a huge page
-  static constexpr size_t kSlabsPerRegion = std::max<size_t>(1, kRegionBytes / kSlabBytes);
+  static constexpr size_t kSlabsPerRegion = std::max<size_t>(1, kHugePage / kSlabBytes);
+  static constexpr size_t kRegionBytes = kSlabsPerRegion * kSlabBytes;
+  static constexpr unsigned kReadyMax = 4;
+
+  struct Region {
+    uint16_t cold;  // slabs that have been given back to the kernel
+    bool small;     // on small pages, and worth a huge one
+    bool busy;      // prepare_some() is at it: nothing in it may be discarded
+  };
 
   uint32_t pop(uint32_t& head) {
     const uint32_t index = head;
@@ -148,17 +158,30 @@ class SlabPool {
   uint8_t& class_byte(uint32_t index) const {
     return reinterpret_cast<uint8_t*>(classes_.base())[index];
   }
-  // How many slabs of a region have been given back to the kernel.
-  uint16_t& cold_in_region(uint32_t index) const {
-    return reinterpret_cast<uint16_t*>(regions_.base())[index / kSlabsPerRegion];
+  Region& region(uint32_t number) const {
+    return reinterpret_cast<Region*>(regions_.base())[number];
   }
-  void advise_region(uint32_t index, bool huge);
-  void break_region(uint32_t index);
+  bool is_small_data_set() const;
+  size_t slabs_ahead() const;
+  bool ensure_region(uint32_t number);
+  uint32_t take_next();
+  bool ready_region();
+  bool collapse_region();
+  void set_small(uint32_t number, bool small);
+  void discard_ready();
+  bool discard_slab(uint32_t slab);
 
   Area places_, slabs_, classes_, regions_;
   mutable pthread_mutex_t lock_ = PTHREAD_MUTEX_INITIALIZER;
+  Bell* bell_ = nullptr;
   // Under lock_ (the counters are written under it):
-  uint32_t next_unused_ = 1;                            // slab 0 is not used: Ref 0 is nothing
+  uint32_t next_ = 1, end_ = 0;      // the rest of the region that slabs are taken from. Slab 0 is
+                                     // not used: Ref 0 is nothing
+  uint32_t next_region_ = 0;         // none has been used from here on
+  uint32_t ready_[kReadyMax];        // regions that are huge pages already, to be used next
+  unsigned ready_count_ = 0;
+  uint32_t small_count_ = 0;         // regions that are `small`
+  uint32_t scanned_ = 0;             // where collapse_region() looks next
   uint32_t warm_head_ = kNoSlab, cold_head_ = kNoSlab;  // free slabs, resident and not
   std::atomic<size_t> taken_{0}, warm_{0};
 };

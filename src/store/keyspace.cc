@@ -13,8 +13,6 @@
 namespace ignix {
 namespace {
 
-constexpr size_t kHugeFromBytes = 8ULL << 20;  // a small heap stays on small pages
-
 // The machine's memory; less where RLIMIT_AS leaves no room for reserving several times as much.
 size_t memory_to_reserve_for(bool& limited) {
   struct sysinfo info;
@@ -43,7 +41,7 @@ bool Keyspace::open(int databases, int threads) {
   areas_.reset(new (std::nothrow) std::atomic<TableAreas*>[size_t(databases)]());
   reserve_bytes_ = memory_to_reserve_for(limited_);
   // Four times the memory leaves room for what fragmentation could ever ask for.
-  if (!stripes_ || !areas_ || !pool_.open(4 * reserve_bytes_, kHugeFromBytes) ||
+  if (!stripes_ || !areas_ || !pool_.open(4 * reserve_bytes_, &bell_) ||
       !blocks_.open(2 * reserve_bytes_) || !prepare_areas(0)) {
     log_warning("cannot reserve address space for the keyspace: see ulimit -v");
     return false;
@@ -80,6 +78,7 @@ TableAreas* Keyspace::make_areas(int db) {
     delete areas;
     return nullptr;
   }
+  if (areas) areas->bell = &bell_;
   return areas;
 }
 

@@ -82,13 +82,20 @@ class Keyspace {
   void lock_all();
   void unlock_all();
 
-  // Without the lock, ahead of the command: hints for the cache.
-  void prefetch_bucket(int db, uint64_t hash) const {
-    __builtin_prefetch(&stripe_of(hash));
-    table(db, stripe_index(hash)).prefetch_bucket(hash);
+  // Without the lock, ahead of the commands: hints for the cache, for many keys of one database.
+  // First their buckets; when those have come, the entries they name.
+  //
+  // A prefetch is cheap, but the page walk before it is not, and processors overlap walks only as
+  // far as they look ahead: some 500 instructions. So these are short loops with nothing between.
+  void prefetch_buckets(int db, const uint64_t* hashes, size_t count) const {
+    for (size_t i = 0; i < count; i++) {
+      table(db, stripe_index(hashes[i])).prefetch_bucket(hashes[i]);
+    }
   }
-  void prefetch_entries(int db, uint64_t hash) const {
-    table(db, stripe_index(hash)).prefetch_entries(hash);
+  void prefetch_entries(int db, const uint64_t* hashes, size_t count) const {
+    for (size_t i = 0; i < count; i++) {
+      table(db, stripe_index(hashes[i])).prefetch_entries(hashes[i]);
+    }
   }
 
   // From here on: the key's stripe is locked. An Entry stays valid until the next call that changes
@@ -142,6 +149,13 @@ class Keyspace {
   // to the kernel. `all`: spare memory that is kept for reuse, too.
   bool maintain_shared(bool all);
 
+  // Makes memory ready ahead of growth, and huge pages of small ones, all of which takes the kernel
+  // milliseconds. Runs until stop_ahead(): for a thread of its own (store/ahead.cc).
+  void run_ahead();
+  void stop_ahead();
+  // What run_ahead() does, once; returns whether there may be more to do. One thread at a time.
+  bool prepare_some();
+
  private:
   TableState& state(int db, uint32_t stripe) const {
     Stripe& s = stripes_[stripe];
@@ -166,7 +180,6 @@ class Keyspace {
   void recycle(FlushedAreas* flushed);
   void fix_slot(uint32_t stripe, Ref from, Ref to);
   bool trim_buckets(int db);
-  bool collapse_some();
 
   int databases_ = 0;
   uint32_t stripe_count_ = 0;
@@ -175,6 +188,8 @@ class Keyspace {
   bool shared_ = true;    // by more than one thread
   bool limited_ = false;  // by RLIMIT_AS
   HashSecret secret_ = {};
+  Bell bell_;  // it is time for prepare_some()
+  std::atomic<bool> stop_ahead_{false};
   EntryPool pool_;
   BlockHeap blocks_;
   std::unique_ptr<Stripe[]> stripes_;
@@ -185,7 +200,6 @@ class Keyspace {
   std::unique_ptr<std::atomic<TableAreas*>[]>
       areas_;  // changed with all stripes locked, or from null
   pthread_mutex_t areas_lock_ = PTHREAD_MUTEX_INITIALIZER;
-  pthread_mutex_t collapse_lock_ = PTHREAD_MUTEX_INITIALIZER;
   std::vector<TableAreas*> spare_areas_;  // under areas_lock_; empty and zero
 };
 

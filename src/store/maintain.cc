@@ -118,20 +118,6 @@ bool Keyspace::maintain_shared(bool all) {
   bool more = pool_.release(keep, kSlabsPerStep);
   more = blocks_.release_some(all ? 0 : kSpareBlockBytes) || more;
   for (int db = 0; db < databases_; db++) more = trim_buckets(db) || more;
-  return collapse_some() || more;
-}
-
-// A large keyspace gets huge pages for its start, too.
-bool Keyspace::collapse_some() {
-  if (pthread_mutex_trylock(&collapse_lock_) != 0) return false;
-  bool more = pool_.collapse_some();
-  for (int db = 0; !more && db < databases_; db++) {
-    TableAreas* areas = areas_[db].load(std::memory_order_acquire);
-    if (!areas) continue;
-    const size_t row_bytes = size_t(stripe_count_) * sizeof(Bucket);
-    more = areas->buckets.collapse_some(areas->touched.load(std::memory_order_relaxed) * row_bytes);
-  }
-  pthread_mutex_unlock(&collapse_lock_);
   return more;
 }
 
@@ -170,7 +156,7 @@ bool Keyspace::trim_buckets(int db) {
   if (touched > least) {
     keep = std::max(least, touched > piece ? touched - piece : 0);
     // To the end of the piece that the kernel may have made resident as a whole.
-    areas->buckets.discard(keep * row_bytes, (touched * row_bytes / kTrimBytes + 1) * kTrimBytes);
+    areas->discard_buckets(keep * row_bytes);
     areas->touched.store(keep, std::memory_order_relaxed);
   }
   unlock_all();

@@ -13,8 +13,11 @@ constexpr uint64_t kSplitAbove = 7;
 constexpr uint64_t kJoinBelow = 6;
 
 constexpr uint32_t kBucketsMax = 1u << 30;
-constexpr size_t kHugeFromBytes = 2ULL << 20;
-constexpr size_t kOverflowHugeFromBytes = 32ULL << 20;  // a tenth of the buckets, less in demand
+// Buckets beyond these are on huge pages; when there are four times as many, these as well.
+// Overflow buckets stay on small pages: they are few and seldom looked at.
+constexpr size_t kSmallBytes = kHugePage;
+constexpr size_t kWorthBytes = 4 * kSmallBytes;
+constexpr size_t kAheadBytes = kHugePage / 4;
 
 }  // namespace
 
@@ -22,14 +25,46 @@ bool TableAreas::reserve(size_t memory_bytes) {
   // Address space only. A machine's memory full of the smallest entries needs a third of it for
   // buckets; the hash keeps the stripes equal to within a few percent.
   constexpr size_t kLeast = 4ULL << 20;
-  return buckets.reserve(memory_bytes, kLeast, kHugeFromBytes) &&
-         overflow.reserve(memory_bytes / 2, kLeast, kOverflowHugeFromBytes);
+  return buckets.reserve(memory_bytes, kLeast) && overflow.reserve(memory_bytes / 2, kLeast);
 }
 
 void TableAreas::clear() {
-  buckets.discard(0, SIZE_MAX);
+  discard_buckets(0);
   overflow.discard(0, SIZE_MAX);
   touched.store(0, std::memory_order_relaxed);
+}
+
+bool TableAreas::prepare_some(size_t row_bytes) {
+  const size_t used = touched.load(std::memory_order_relaxed) * row_bytes;
+  size_t end = std::max(huge_end.load(std::memory_order_relaxed), kSmallBytes);
+  const size_t before = end;
+  const bool start_was_huge = start_is_huge;
+  start_is_huge = used >= kWorthBytes;
+  if (start_is_huge && !start_was_huge) {
+    buckets.collapse(0);
+    return true;
+  }
+  if (used + kAheadBytes + used / 256 <= end || !buckets.ensure(end + kHugePage)) return false;
+  if (used <= end) {
+    buckets.make_huge(end);
+    // Whoever uses buckets here meanwhile does it by atomics as well (store/bucket.h).
+    __atomic_fetch_or(reinterpret_cast<uint32_t*>(buckets.base() + end), 0u, __ATOMIC_RELAXED);
+  } else {
+    buckets.collapse(end);
+  }
+  end += kHugePage;
+  size_t expected = huge_end.load(std::memory_order_relaxed);
+  if (expected <= before) huge_end.compare_exchange_strong(expected, end);
+  return true;
+}
+
+void TableAreas::discard_buckets(size_t from) {
+  const size_t end = std::max(huge_end.load(std::memory_order_relaxed), kSmallBytes);
+  buckets.discard(from, SIZE_MAX);
+  // Regrown on small pages, whatever the kernel was told before.
+  const size_t first = (from + kHugePage - 1) / kHugePage * kHugePage;
+  for (size_t at = first; at < end; at += kHugePage) buckets.keep_small(at);
+  huge_end.store(std::min(end, first), std::memory_order_relaxed);
 }
 
 SlotPlace Table::find(uint64_t hash, std::string_view key) const {
@@ -62,18 +97,6 @@ SlotPlace Table::find_ref(uint64_t hash, Ref ref) const {
   }
 }
 
-void Table::prefetch_entries(uint64_t hash) const {
-  const uint32_t buckets = state_.buckets.load(std::memory_order_relaxed);
-  if (!buckets || !areas_) return;
-  const uint32_t index = home(hash, buckets);
-  // The areas may be fresh ones already, and the number of buckets still that of the old.
-  if (((uint64_t(index) + 1) << stripe_bits_) * sizeof(Bucket) > areas_->buckets.usable()) return;
-  const Bucket* bucket = at(index);
-  for (SlotMask mask = bucket->match(fingerprint_of(hash)); mask; mask &= mask - 1) {
-    pool_.prefetch(bucket->ref(first_slot(mask)));
-  }
-}
-
 bool Table::ensure(const Area& area, uint32_t index) const {
   const uint64_t end = ((uint64_t(index) + 1) << stripe_bits_) * sizeof(Bucket);
   return const_cast<Area&>(area).ensure(end);
@@ -82,6 +105,8 @@ bool Table::ensure(const Area& area, uint32_t index) const {
 void Table::touch_bucket(uint32_t index) {
   uint32_t touched = areas_->touched.load(std::memory_order_relaxed);
   while (touched <= index && !areas_->touched.compare_exchange_weak(touched, index + 1)) continue;
+  const uint64_t end = ((uint64_t(index) + 1) << stripe_bits_) * sizeof(Bucket);
+  if (touched <= index && end % kAheadBytes == 0 && areas_->bell) areas_->bell->ring();
 }
 
 // Makes sure that `count` overflow buckets can be had without failure.

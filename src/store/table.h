@@ -13,6 +13,7 @@
 #include <cstdint>
 #include <string_view>
 
+#include "base/bell.h"
 #include "base/hash.h"
 #include "store/bucket.h"
 #include "store/entry.h"
@@ -45,10 +46,19 @@ struct TableState {
 // The two areas of a database.
 struct TableAreas {
   Area buckets, overflow;
+  Bell* bell = nullptr;  // rung when it is time for prepare_some()
   // No bucket at this index or above has been used in any stripe.
   std::atomic<uint32_t> touched{0};
+  // Up to here `buckets` is on huge pages, but for its start. Written by prepare_some(), and, with
+  // all stripes locked, by discard_buckets().
+  std::atomic<size_t> huge_end{0};
+  bool start_is_huge = false;  // for prepare_some() alone
 
   bool reserve(size_t memory_bytes);
+  // As SlabPool::prepare_some(). `row_bytes`: one bucket of each stripe.
+  bool prepare_some(size_t row_bytes);
+  // Unused buckets, from this offset on, go back to the kernel.
+  void discard_buckets(size_t from);
   // Empty again, and the memory with the kernel. Nobody may use a bucket.
   void clear();
 };
@@ -99,7 +109,17 @@ class Table {
     const uint32_t buckets = state_.buckets.load(std::memory_order_relaxed);
     if (buckets && areas_) __builtin_prefetch(at(home(hash, buckets)));
   }
-  void prefetch_entries(uint64_t hash) const;
+  void prefetch_entries(uint64_t hash) const {
+    const uint32_t buckets = state_.buckets.load(std::memory_order_relaxed);
+    if (!buckets || !areas_) return;
+    const uint32_t index = home(hash, buckets);
+    // The areas may be fresh ones already, and the number of buckets still that of the old.
+    if (((uint64_t(index) + 1) << stripe_bits_) * sizeof(Bucket) > areas_->buckets.usable()) return;
+    const Bucket* bucket = at(index);
+    for (SlotMask mask = bucket->match(fingerprint_of(hash)); mask; mask &= mask - 1) {
+      pool_.prefetch(bucket->ref(first_slot(mask)));
+    }
+  }
 
  private:
   uint32_t home(uint64_t hash, uint32_t buckets) const {
