@@ -119,9 +119,8 @@ class SlabPool {
     constexpr size_t kLines = 4;
     const uint64_t index = ref >> (Classes::kSlabBits - 3);
     if (index >= classes_.usable()) return;
-    const uint8_t size_class = class_of(uint32_t(index));
     const char* p = base() + ref * 8;
-    const char* last = p + Classes::bytes(size_class) - 1;
+    const char* last = p + Classes::bytes(class_of(uint32_t(index))) - 1;
     for (size_t i = 0; i < kLines && p < last; i++, p += 64) __builtin_prefetch(p);
     __builtin_prefetch(last);
   }

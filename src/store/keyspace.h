@@ -87,16 +87,8 @@ class Keyspace {
   //
   // A prefetch is cheap, but the page walk before it is not, and processors overlap walks only as
   // far as they look ahead: some 500 instructions. So these are short loops with nothing between.
-  void prefetch_buckets(int db, const uint64_t* hashes, size_t count) const {
-    for (size_t i = 0; i < count; i++) {
-      table(db, stripe_index(hashes[i])).prefetch_bucket(hashes[i]);
-    }
-  }
-  void prefetch_entries(int db, const uint64_t* hashes, size_t count) const {
-    for (size_t i = 0; i < count; i++) {
-      table(db, stripe_index(hashes[i])).prefetch_entries(hashes[i]);
-    }
-  }
+  void prefetch_buckets(int db, const uint64_t* hashes, size_t count) const;
+  void prefetch_entries(int db, const uint64_t* hashes, size_t count) const;
 
   // From here on: the key's stripe is locked. An Entry stays valid until the next call that changes
   // anything in its stripe.

@@ -104,21 +104,32 @@ class Table {
   // The slot that points at `ref`, if there is one in this table.
   SlotPlace find_ref(uint64_t hash, Ref ref) const;
 
-  // Without the lock: the home bucket's line; then the lines of the entries that may be meant.
+  // Without the lock, hints for the cache: the home bucket's line;
   void prefetch_bucket(uint64_t hash) const {
     const uint32_t buckets = state_.buckets.load(std::memory_order_relaxed);
     if (buckets && areas_) __builtin_prefetch(at(home(hash, buckets)));
   }
-  void prefetch_entries(uint64_t hash) const {
+  // then, when it has come, the lines of the entries that may be meant. If the bucket names none,
+  // its overflow bucket is fetched and returned, for prefetch_in().
+  const Bucket* prefetch_entries(uint64_t hash) const {
     const uint32_t buckets = state_.buckets.load(std::memory_order_relaxed);
-    if (!buckets || !areas_) return;
+    if (!buckets || !areas_) return nullptr;
     const uint32_t index = home(hash, buckets);
     // The areas may be fresh ones already, and the number of buckets still that of the old.
-    if (((uint64_t(index) + 1) << stripe_bits_) * sizeof(Bucket) > areas_->buckets.usable()) return;
+    if (!is_usable(areas_->buckets, index)) return nullptr;
     const Bucket* bucket = at(index);
-    for (SlotMask mask = bucket->match(fingerprint_of(hash)); mask; mask &= mask - 1) {
-      pool_.prefetch(bucket->ref(first_slot(mask)));
+    if (prefetch_in(*bucket, hash)) return nullptr;
+    const uint32_t next = bucket->overflow();
+    if (!next || !is_usable(areas_->overflow, next)) return nullptr;
+    __builtin_prefetch(overflow_at(next));
+    return overflow_at(next);
+  }
+  bool prefetch_in(const Bucket& bucket, uint64_t hash) const {
+    const SlotMask found = bucket.match(fingerprint_of(hash));
+    for (SlotMask mask = found; mask; mask &= mask - 1) {
+      pool_.prefetch(bucket.ref(first_slot(mask)));
     }
+    return found;
   }
 
  private:
@@ -138,6 +149,9 @@ class Table {
   }
   const Entry* entry(Ref ref) const {
     return reinterpret_cast<const Entry*>(pool_.base() + ref * 8);
+  }
+  bool is_usable(const Area& area, uint32_t index) const {
+    return ((uint64_t(index) + 1) << stripe_bits_) * sizeof(Bucket) <= area.usable();
   }
   bool ensure(const Area& area, uint32_t index) const;
   bool add_to_chain(Bucket* bucket, uint8_t fingerprint, Ref ref);
