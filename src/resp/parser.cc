@@ -68,14 +68,7 @@ ParseStatus Parser::parse_multibulk(const char* data, size_t length, const Limit
   const size_t first_word = words.size();
   int64_t value;
   bool valid;
-  uint64_t word_bytes;
-  unsigned count;
-  if (bulks_left_ < 0 && length >= 8 && swar_parse_start(data, count, word_bytes) &&
-      int64_t(word_bytes) <= limits.bulk_bytes) {
-    bulks_left_ = count;
-    bulk_length_ = int64_t(word_bytes);
-    position_ = 8;
-  } else if (bulks_left_ < 0) {
+  if (bulks_left_ < 0) {
     const ParseStatus status =
         read_length(data, length, "Protocol error: too big mbulk count string", value, valid);
     if (status == ParseStatus::kIncomplete) return suspend(data, words, first_word);
@@ -127,8 +120,36 @@ ParseStatus Parser::parse_inline(const char* data, size_t length, Words& words) 
   return ParseStatus::kCommand;
 }
 
+// A command of one to nine words that has arrived whole, as nearly all do, with all that is known
+// of it in registers. False for anything else, errors included: then nothing has happened.
+bool Parser::parse_whole(const char* data, size_t length, const Limits& limits, Words& words) {
+  unsigned count;
+  uint64_t bytes;
+  if (length < 8 || !swar_parse_start(data, count, bytes)) return false;
+  const size_t first_word = words.size();
+  const char* p = data + 8;
+  const char* const end = data + length;
+  for (;; p += 2) {
+    if (size_t(end - p) < bytes + 2 || int64_t(bytes) > limits.bulk_bytes) break;
+    words.emplace_back(p, bytes);
+    p += bytes;
+    if (--count == 0) break;
+    if (end - p < 11 || p[2] != '$' || (p[3] == '0' && p[4] != '\r')) break;
+    const unsigned digits = swar_parse_digits(p + 3, bytes);
+    if (!digits) break;
+    p += digits + 3;
+  }
+  if (count > 0) {
+    words.resize(first_word);
+    return false;
+  }
+  position_ = size_t(p - data) + 2;
+  return true;
+}
+
 ParseStatus Parser::parse(const char* data, size_t length, const Limits& limits, Words& words) {
   if (!suspended_) {
+    if (parse_whole(data, length, limits, words)) return ParseStatus::kCommand;
     position_ = scanned_ = 0;
     bulks_left_ = bulk_length_ = -1;
   }

@@ -64,6 +64,7 @@ class Parser {
     size_t offset, length;
   };
 
+  bool parse_whole(const char* data, size_t length, const Limits& limits, Words& words);
   ParseStatus parse_multibulk(const char* data, size_t length, const Limits& limits, Words& words);
   ParseStatus parse_inline(const char* data, size_t length, Words& words);
   ParseStatus read_length(const char* data, size_t length, const char* too_long, int64_t& value,

@@ -16,6 +16,12 @@ inline unsigned swar_parse_digits(const char* p, uint64_t& value) {
   constexpr uint64_t kOnes = 0x0101010101010101;
   uint64_t word;
   memcpy(&word, p, 8);
+  // One or two digits, as most lengths have: nothing is left but them, and the '\r' behind.
+  const uint64_t two = word ^ 0x0d3030, one = word ^ 0x0d30;
+  if ((one & 0xfff0) == 0 && (one & 0xf) < 10) return value = one & 0xf, 1;
+  if ((two & 0xfff0f0) == 0 && (two & 0xf) < 10 && (two & 0xf00) < 0xa00) {
+    return value = (two & 0xf) * 10 + (two >> 8 & 0xf), 2;
+  }
   // The lowest byte that equals '\r' gets its high bit set (higher ones may be wrong: unused).
   const uint64_t diff = word ^ (kOnes * '\r');
   const uint64_t found = (diff - kOnes) & ~diff & (kOnes << 7);
