@@ -677,5 +677,44 @@ TEST(keyspace, stripe_locks_take_each_stripe_once) {
   keyspace.unlock_all();
 }
 
+// Grows, shrinks and grows again, beside the thread that makes memory ready ahead: large enough for
+// regions to be made ready, collapsed, broken and filled once more.
+TEST(keyspace, memory_ahead_of_growth) {
+  const uint64_t keys = 700'000 / uint64_t(slowness());
+  Keyspace keyspace;
+  CHECK(keyspace.open(1, 2));
+  pthread_t ahead;
+  const auto run = [](void* self) -> void* {
+    static_cast<Keyspace*>(self)->run_ahead();
+    return nullptr;
+  };
+  CHECK_EQ(pthread_create(&ahead, nullptr, run, &keyspace), 0);
+  const auto value = [](uint64_t i, int round) {
+    return std::to_string(round) + std::string(50, 'v') + std::to_string(i);
+  };
+  for (int round = 0; round < 2; round++) {
+    for (uint64_t i = 0; i < keys; i++) CHECK(put(keyspace, 0, key_text(i), value(i, round)));
+    for (uint64_t i = 0; i < keys; i++) {
+      if (i % 10 > 0) CHECK(erase(keyspace, 0, key_text(i)));
+    }
+    bool more = true;
+    while (more) {
+      more = false;
+      for (uint32_t i = 0; i < keyspace.stripe_count(); i++) more = keyspace.maintain(i) || more;
+      more = keyspace.maintain_shared(true) || more;
+    }
+    StringScratch scratch;
+    for (uint64_t i = 0; i < keys; i += 10) {
+      const std::string text = key_text(i);
+      const Key key = keyspace.key(text);
+      Locked locked(keyspace.stripe_of(key.hash));
+      const Entry* entry = keyspace.find(0, key);
+      CHECK(entry && string_value(*entry, scratch) == value(i, round));
+    }
+  }
+  keyspace.stop_ahead();
+  pthread_join(ahead, nullptr);
+}
+
 }  // namespace
 }  // namespace test
