@@ -321,12 +321,13 @@ int main(int argc, char** argv) {
       die(process, error);
     }
   }
+  server.io_name = process.loops[0]->io_name();
   for (int i = 0; i < server.loop_count; i++) {
     if (!process.loops[i]->start()) die(process, "cannot start a thread");
   }
   write_pid_file(server.config.pidfile);
   log_notice("Ready to accept connections on %s (%s)", process.listeners.description().c_str(),
-             process.loops[0]->io_name());
+             server.io_name);
   if (ready_fd >= 0) leave_terminal(ready_fd);
   wait_for_stop(process);
   return stop(process);

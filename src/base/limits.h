@@ -24,6 +24,7 @@ constexpr int kMaintainCheckMs = 100;               // after activity, is there 
 constexpr int kMaintainBusyMs = 10;                 // while there is, and commands come
 constexpr int kMaintainIdleMs = 2;                  // while there is, and none come
 constexpr int kMaintainBudgetUs = 1000;             // of work at a time
+constexpr size_t kSmallSendBytes = 64 * 1024;       // under way, not worth counting as pending
 constexpr size_t kSpareBuffers = 64;                // kept by a loop between turns
 constexpr size_t kSpareBufferBytesMax = 64 * 1024;  // a larger buffer is given back at once
 

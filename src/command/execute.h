@@ -55,7 +55,7 @@ class Batch {
 
   // Whether a client must read before more is run for it.
   bool output_full(const Session& session) const {
-    const size_t bytes = session.output.size();
+    const size_t bytes = session.output.size() + session.sending_bytes;
     if (bytes <= kOutputBytesPauseScarce) return false;
     return bytes > kOutputBytesPause || env_.output_room_bytes <= 0;
   }

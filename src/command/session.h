@@ -32,6 +32,7 @@ struct Session {
   bool blocked = false;            // its next command waits: for the log, or for the client to read
   uint64_t log_position = 0;       // the reply waits until the log is acknowledged up to here
   Buffer output;                   // replies not sent yet
+  size_t sending_bytes = 0;        // and those that the kernel is still sending, if they are many
 };
 
 }  // namespace ignix

@@ -21,6 +21,14 @@ struct Connection : Client {
   bool reading_paused = false;   // its output is too long: see kOutputBytesPause
   bool awaits_writable = false;  // the kernel took only a part of the output
   bool writable = false;         // and can take more now
+
+  // io_uring's alone.
+  Buffer sending;          // in the hands of the kernel
+  unsigned requests = 0;   // of this connection, not completed: it must not be freed
+  bool receiving = false;  // one of them receives
+  bool closed = false;
+
+  size_t unsent_bytes() const { return output.size() + sending.size(); }
 };
 
 }  // namespace ignix

@@ -34,7 +34,7 @@ class Io {
 
   // Receives from now on. False with errno.
   virtual bool add(Connection& connection) = 0;
-  // Before the descriptor is closed.
+  // Before the descriptor is closed. The connection may be freed when `requests` is 0.
   virtual void remove(Connection& connection) = 0;
   // Whether the connection is received from.
   virtual void pause_reading(Connection& connection, bool paused) = 0;
@@ -65,5 +65,6 @@ class BufferPool {
 
 // The caller owns it. nullptr, with a line in `error`, if the kernel refuses.
 Io* make_epoll_io(BufferPool& pool, std::string& error);
+Io* make_uring_io(BufferPool& pool, std::string& error);
 
 }  // namespace ignix

@@ -71,7 +71,7 @@ Loop::Loop(Server& server, std::unique_ptr<Loop>* loops, int index)
                        uint32_t(server.loop_count)) {}
 
 bool Loop::open(const std::vector<int>& listeners, std::string& error) {
-  io_.reset(make_epoll_io(pool_, error));
+  io_.reset(make_io(error));
   if (!io_) return false;
   bool opened = mailbox_.open() && io_->watch_mailbox(mailbox_.event_fd());
   for (int fd : listeners) opened = opened && io_->watch_listener(fd);
@@ -81,6 +81,18 @@ bool Loop::open(const std::vector<int>& listeners, std::string& error) {
     env_.writer = &server_.ring.writer(index_);
   }
   return opened;
+}
+
+// What --io asks for; `auto`: io_uring, where the kernel allows it to all loops.
+Io* Loop::make_io(std::string& error) {
+  const IoChoice choice = IoChoice(server_.config.io.load());
+  if (choice != IoChoice::kEpoll) {
+    Io* io = make_uring_io(pool_, error);
+    if (io || choice == IoChoice::kUring) return io;
+    log_notice("%s; using epoll", error.c_str());
+    server_.config.io = int64_t(IoChoice::kEpoll);
+  }
+  return make_epoll_io(pool_, error);
 }
 
 bool Loop::start() {
@@ -367,14 +379,16 @@ void Loop::finish(Connection& c) {
   if (!c.output.empty() && !c.broken && (!c.awaits_writable || c.writable)) answer(c);
   c.writable = false;
   c.active_ms.store(now_mono_ms_, std::memory_order_relaxed);
-  if (c.reading_paused && !c.stalled && c.output.size() <= kOutputBytesPauseScarce) {
+  if (c.reading_paused && !c.stalled && c.unsent_bytes() <= kOutputBytesPauseScarce) {
     // What was received before the pause is still to be parsed.
     io_->pause_reading(c, false);
     stall(c);
   }
   const bool done = c.close_after_reply || (c.at_eof && !c.stalled && !c.reading_paused);
-  if (c.broken || (done && c.output.empty())) return close_connection(c);
-  const size_t pending = c.output.size();
+  if (c.broken || (done && c.unsent_bytes() == 0)) return close_connection(c);
+  const size_t sending = c.sending.size() > kSmallSendBytes ? c.sending.size() : 0;
+  const size_t pending = c.output.size() + sending;
+  c.sending_bytes = sending;
   c.query_bytes.store(c.input.size(), std::memory_order_relaxed);
   c.query_room_bytes.store(c.input.capacity() - c.input.size(), std::memory_order_relaxed);
   status_.output_pending_bytes.add(pending - c.output_bytes.load(std::memory_order_relaxed));
@@ -419,8 +433,11 @@ void Loop::close_idle() {
 }
 
 void Loop::close_all_dead() {
-  for (Connection* c : dead_) delete c;
-  dead_.clear();
+  std::erase_if(dead_, [](Connection* c) {
+    if (c->requests) return false;
+    delete c;
+    return true;
+  });
 }
 
 void Loop::tell_status() {
@@ -443,7 +460,7 @@ void Loop::finish_stop() {
     bool waiting = false;
     for (Connection* c : open) {
       if (!c->broken && !c->output.empty() && may_answer(*c)) io_->send(*c);
-      waiting = waiting || (!c->broken && !c->output.empty());
+      waiting = waiting || (!c->broken && c->unsent_bytes() > 0);
     }
     if (!waiting) break;
     turn_.ready.clear();

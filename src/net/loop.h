@@ -51,6 +51,7 @@ class Loop {
   void accept_all();
   void tell_status();
 
+  Io* make_io(std::string& error);
   void adopt(int fd);
   void refuse(int fd);
   void join_turn(Connection& c);

@@ -22,6 +22,7 @@ constexpr std::pair<const char*, const char*> kFixed[] = {{"maxmemory-policy", "
                                                           {"save", ""}};
 
 constexpr const char* kFsyncChoices[] = {"always", "everysec", "no", nullptr};
+constexpr const char* kIoChoices[] = {"auto", "uring", "epoll", nullptr};  // as IoChoice
 constexpr const char* kLevelChoices[] = {"debug",   "verbose", "notice",
                                          "warning", "nothing", nullptr};
 
@@ -77,6 +78,11 @@ const Directive kDirectives[] = {
      .most = kDatabasesMax,
      .help = "number of databases"},
     {.name = "dir", .kind = Kind::kText, .text = &Config::dir, .help = "directory of the data"},
+    {.name = "io",
+     .kind = Kind::kChoice,
+     .number = &Config::io,
+     .choices = kIoChoices,
+     .help = "uring, epoll, or auto: what the kernel allows"},
     {.name = "logfile",
      .kind = Kind::kText,
      .text = &Config::logfile,
@@ -215,6 +221,7 @@ constexpr const char* kIgnored[] = {
 };
 
 const Directive* find_directive(std::string_view name) {
+  if (equal_ignoring_case(name, "backend")) name = "io";  // its name in Ignix 0.3
   for (const Directive& directive : kDirectives) {
     if (equal_ignoring_case(name, directive.name)) return &directive;
   }

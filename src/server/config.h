@@ -13,6 +13,8 @@
 
 namespace ignix {
 
+enum class IoChoice { kAuto, kUring, kEpoll };
+
 struct Config {
   // Numbers, sizes in bytes, yes (1) and no (0), and choices by their number in the table. Loops
   // read them at any time; CONFIG SET writes some.
@@ -30,6 +32,7 @@ struct Config {
   std::atomic<int64_t> appendonly{1};
   std::atomic<int64_t> appendfsync{1};
   std::atomic<int64_t> aof_load_truncated{1};
+  std::atomic<int64_t> io{0};  // IoChoice
   std::atomic<int64_t> loglevel{2};
   std::atomic<int64_t> daemonize{0};
 

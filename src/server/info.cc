@@ -72,7 +72,7 @@ void server_section(Text& text, Server& server) {
   text.field("redis_mode", "standalone");
   text.field("os", std::string(system.sysname) + " " + system.release + " " + system.machine);
   text.field("arch_bits", uint64_t(8 * sizeof(void*)));
-  text.field("multiplexing_api", "epoll");
+  text.field("multiplexing_api", server.io_name);
   text.field("process_id", uint64_t(getpid()));
   text.field("run_id", server.run_id);
   text.field("tcp_port", uint64_t(server.config.port.load()));

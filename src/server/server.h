@@ -55,6 +55,7 @@ struct Server {
   int64_t started_ms = 0;  // CLOCK_MONOTONIC
   std::string run_id;      // 40 hexadecimal digits, another one each time
   std::string executable;
+  const char* io_name = "";  // of the loops' back end
 
   // The main thread writes it once a second.
   std::atomic<uint64_t> commands_per_second{0}, input_per_second{0}, output_per_second{0};

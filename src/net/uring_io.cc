@@ -1,0 +1,263 @@
+// The io_uring back end. Connections are accepted and received from by requests that stay in the
+// kernel and complete again and again (multishot), into buffers that the loop's connections share.
+// What is to be sent is queued in the ring and submitted with the wait: one system call a turn.
+//
+// The kernel reads and writes the memory of a request until it has completed. So a connection's
+// output moves to `sending` while it is sent, and a closed connection is freed only when all its
+// requests have ended (Connection::requests).
+#include <errno.h>
+#include <poll.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cstring>
+#include <new>
+
+#include "base/limits.h"
+#include "base/log.h"
+#include "net/io.h"
+#include "net/uring.h"
+
+namespace ignix {
+namespace {
+
+constexpr unsigned kEntries = 512;
+constexpr unsigned kReceiveBuffers = 256;
+constexpr size_t kReceiveBytes = 8 * 1024;
+
+class UringIo : public Io {
+ public:
+  explicit UringIo(BufferPool& pool) : pool_(pool) {}
+
+  bool open() { return ring_.open(kEntries, kReceiveBuffers, kReceiveBytes); }
+
+  const char* name() const override { return "io_uring"; }
+
+  bool watch_listener(int fd) override {
+    listeners_.push_back({fd, false});
+    arm_accept(listeners_.size() - 1);
+    return true;
+  }
+  bool watch_mailbox(int fd) override {
+    mailbox_fd_ = fd;
+    arm_mailbox();
+    return true;
+  }
+  void pause_accepting(bool paused) override;
+
+  bool add(Connection& c) override {
+    arm_receive(c);
+    return true;
+  }
+  void remove(Connection& c) override;
+  void pause_reading(Connection& c, bool paused) override;
+  void wait(int timeout_ms, Turn& turn) override;
+  void send(Connection& c) override;
+  void await_writable(Connection&, bool) override {}  // the kernel does
+
+ private:
+  // What a completion is about: one of these, and a connection's address or a listener's number.
+  enum Request : uint64_t { kReceive, kSend, kAccept, kMailbox, kCancel };
+  static constexpr uint64_t kRequestMask = 7;
+
+  static uint64_t tag(Request request, const Connection& c) {
+    return reinterpret_cast<uint64_t>(&c) | request;
+  }
+
+  void arm_accept(size_t listener);
+  void arm_mailbox();
+  void arm_receive(Connection& c);
+  void cancel(uint64_t user_data) {
+    ring_.prepare(IORING_OP_ASYNC_CANCEL, -1, kCancel).addr = user_data;
+  }
+  void completed(const io_uring_cqe& cqe, Turn& turn);
+  void accepted(size_t listener, const io_uring_cqe& cqe, Turn& turn);
+  void received(Connection& c, const io_uring_cqe& cqe, Turn& turn);
+  void sent(Connection& c, const io_uring_cqe& cqe, Turn& turn);
+
+  struct Listener {
+    int fd;
+    bool armed;
+  };
+
+  BufferPool& pool_;
+  Uring ring_;
+  bool enabled_ = false;
+  bool accepting_paused_ = false;
+  int mailbox_fd_ = -1;
+  std::vector<Listener> listeners_;
+};
+
+// ---- accepting
+
+void UringIo::arm_accept(size_t listener) {
+  io_uring_sqe& sqe =
+      ring_.prepare(IORING_OP_ACCEPT, listeners_[listener].fd, listener << 3 | kAccept);
+  sqe.ioprio = IORING_ACCEPT_MULTISHOT;
+  sqe.accept_flags = SOCK_NONBLOCK | SOCK_CLOEXEC;
+  listeners_[listener].armed = true;
+}
+
+void UringIo::pause_accepting(bool paused) {
+  accepting_paused_ = paused;
+  for (size_t i = 0; i < listeners_.size(); i++) {
+    if (paused && listeners_[i].armed) cancel(i << 3 | kAccept);
+    if (!paused && !listeners_[i].armed) arm_accept(i);
+  }
+}
+
+void UringIo::accepted(size_t listener, const io_uring_cqe& cqe, Turn& turn) {
+  if (cqe.res >= 0) {
+    turn.accepted.push_back(cqe.res);
+  } else if (cqe.res == -EMFILE || cqe.res == -ENFILE || cqe.res == -ENOBUFS ||
+             cqe.res == -ENOMEM) {
+    turn.accept_error = -cqe.res;
+  }
+  if (cqe.flags & IORING_CQE_F_MORE) return;
+  listeners_[listener].armed = false;
+  if (!accepting_paused_ && !turn.accept_error) arm_accept(listener);
+}
+
+void UringIo::arm_mailbox() {
+  io_uring_sqe& sqe = ring_.prepare(IORING_OP_POLL_ADD, mailbox_fd_, kMailbox);
+  sqe.len = IORING_POLL_ADD_MULTI;
+  sqe.poll32_events = POLLIN;
+}
+
+// ---- receiving
+
+void UringIo::arm_receive(Connection& c) {
+  if (c.receiving || c.reading_paused || c.at_eof || c.broken || c.closed) return;
+  io_uring_sqe& sqe = ring_.prepare(IORING_OP_RECV, c.fd, tag(kReceive, c));
+  sqe.ioprio = IORING_RECV_MULTISHOT;
+  sqe.flags = IOSQE_BUFFER_SELECT;
+  c.receiving = true;
+  c.requests++;
+}
+
+void UringIo::pause_reading(Connection& c, bool paused) {
+  c.reading_paused = paused;
+  if (paused && c.receiving) cancel(tag(kReceive, c));
+  if (!paused) arm_receive(c);
+}
+
+// Copied out of the kernel's buffer: some 50 bytes a command cost less than a buffer that is kept.
+void UringIo::received(Connection& c, const io_uring_cqe& cqe, Turn& turn) {
+  const bool ended = !(cqe.flags & IORING_CQE_F_MORE);
+  if (cqe.flags & IORING_CQE_F_BUFFER) {
+    if (cqe.res > 0 && !c.closed) {
+      reads++;
+      input_bytes += uint64_t(cqe.res);
+      if (!pool_.lend(c.input) || !c.input.append({ring_.buffer(cqe), size_t(cqe.res)})) {
+        c.broken = true;
+      }
+    }
+    ring_.give_buffer_back(cqe);
+  }
+  if (ended) {
+    c.receiving = false;
+    c.requests--;
+  }
+  if (c.closed) return;
+  if (cqe.res == 0) {
+    c.at_eof = true;
+  } else if (cqe.res < 0 && cqe.res != -ENOBUFS && cqe.res != -ECANCELED && cqe.res != -EINTR &&
+             cqe.res != -EAGAIN) {
+    c.broken = true;
+  }
+  if (ended) arm_receive(c);
+  if (cqe.res >= 0 || c.broken) turn.ready.push_back(&c);
+}
+
+// ---- sending
+
+void UringIo::send(Connection& c) {
+  if (!c.sending.empty() || c.output.empty()) return;
+  c.sending.swap(c.output);
+  io_uring_sqe& sqe = ring_.prepare(IORING_OP_SEND, c.fd, tag(kSend, c));
+  sqe.addr = reinterpret_cast<uint64_t>(c.sending.data());
+  sqe.len = uint32_t(std::min<size_t>(c.sending.size(), INT32_MAX));
+  sqe.msg_flags = MSG_NOSIGNAL | MSG_WAITALL;
+  c.awaits_writable = true;
+  c.requests++;
+}
+
+// A loop that waits for it (more output, an end, much that is now gone) gets the connection's turn.
+void UringIo::sent(Connection& c, const io_uring_cqe& cqe, Turn& turn) {
+  c.requests--;
+  writes++;
+  const bool worth_telling = c.sending.size() > kSmallSendBytes;
+  if (cqe.res > 0) {
+    output_bytes += uint64_t(cqe.res);
+    c.sending.consume(size_t(cqe.res));
+  } else if (cqe.res < 0 && cqe.res != -EINTR && cqe.res != -EAGAIN) {
+    c.broken = true;
+  }
+  if (c.closed || c.broken) {
+    c.sending.clear();
+  } else if (!c.sending.empty()) {
+    // Cut short by a signal: the rest goes before what has come since.
+    Buffer rest;
+    rest.swap(c.sending);
+    if (!rest.append({c.output.data(), c.output.size()})) c.broken = true;
+    c.output.swap(rest);
+  }
+  pool_.take_back(c.sending);
+  c.awaits_writable = false;
+  if (c.closed) return;
+  if (c.broken || !c.output.empty() || c.close_after_reply || c.at_eof || c.reading_paused ||
+      worth_telling) {
+    c.writable = true;
+    turn.ready.push_back(&c);
+  }
+}
+
+// ---- the turn
+
+void UringIo::remove(Connection& c) {
+  c.closed = true;
+  // Ends the requests that wait for the client.
+  if (c.requests) shutdown(c.fd, SHUT_RDWR);
+}
+
+void UringIo::completed(const io_uring_cqe& cqe, Turn& turn) {
+  const Request request = Request(cqe.user_data & kRequestMask);
+  Connection* c = reinterpret_cast<Connection*>(cqe.user_data & ~kRequestMask);
+  switch (request) {
+    case kReceive:
+      return received(*c, cqe, turn);
+    case kSend:
+      return sent(*c, cqe, turn);
+    case kAccept:
+      return accepted(size_t(cqe.user_data >> 3), cqe, turn);
+    case kMailbox:
+      turn.mail = true;
+      if (!(cqe.flags & IORING_CQE_F_MORE)) arm_mailbox();
+      return;
+    case kCancel:
+      return;
+  }
+}
+
+void UringIo::wait(int timeout_ms, Turn& turn) {
+  if (!enabled_ && !ring_.enable()) {
+    log_warning("cannot enable io_uring: %s; try --io epoll", strerror(errno));
+    _exit(1);
+  }
+  enabled_ = true;
+  ring_.enter(timeout_ms);
+  ring_.for_each_completed([&](const io_uring_cqe& cqe) { completed(cqe, turn); });
+}
+
+}  // namespace
+
+Io* make_uring_io(BufferPool& pool, std::string& error) {
+  UringIo* io = new (std::nothrow) UringIo(pool);
+  if (io && io->open()) return io;
+  error = std::string("cannot set up io_uring: ") + strerror(errno);
+  delete io;
+  return nullptr;
+}
+
+}  // namespace ignix
