@@ -43,6 +43,7 @@ struct Case {
   std::string name;
   Kind kind;
   void (*body)();
+  const char* io;
 };
 
 // What a case tells the runner beside its output; in memory that both share.
@@ -98,6 +99,7 @@ volatile sig_atomic_t interrupted = 0;
 uint64_t case_seed = 0;
 uint64_t run_seed = 0;
 std::string case_name;
+const char* case_io = "";
 std::string case_directory;
 Shared* case_shared = nullptr;
 std::vector<void (*)()>& failure_hooks() {
@@ -141,6 +143,7 @@ void remove_tree(const std::string& path) {
   run_seed = seed_of_run;
   case_seed = hash_text(seed_of_run, test.name);
   case_name = test.name;
+  case_io = test.io;
   case_directory = slot.dir;
   case_shared = slot.shared;
   test.body();
@@ -447,9 +450,15 @@ int run(const Options& options) {
 
 }  // namespace
 
-Registration::Registration(const char* group, const char* name, Kind kind, void (*body)()) {
-  all_cases().push_back({std::string(group) + "." + name, kind, body});
+Registration::Registration(const char* file, const char* group, const char* name, Kind kind,
+                           void (*body)()) {
+  const std::string full_name = std::string(group) + "." + name;
+  all_cases().push_back({full_name, kind, body, ""});
+  const bool has_server = strstr(file, "/e2e_") || strstr(file, "/differential_test");
+  if (has_server) all_cases().push_back({full_name + "@epoll", kind, body, "epoll"});
 }
+
+const char* io_of_case() { return case_io; }
 
 uint64_t seed() { return case_seed; }
 

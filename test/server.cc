@@ -191,6 +191,7 @@ std::vector<std::string> Server::command_line() {
     line.insert(line.end(), {"--dir", options_.dir});
     line.insert(line.end(), {"--appendonly", options_.appendonly ? "yes" : "no"});
     if (!ignix) line.insert(line.end(), {"--save", ""});
+    if (ignix && *io_of_case()) line.insert(line.end(), {"--io", io_of_case()});
   }
   line.insert(line.end(), options_.arguments.begin(), options_.arguments.end());
   return line;

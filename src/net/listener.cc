@@ -7,6 +7,7 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "base/log.h"
@@ -45,6 +46,20 @@ bool answers(const sockaddr_un& at) {
   return answered;
 }
 
+// A server that was killed a moment ago may still seem to be there: the kernel closes what its
+// io_uring had in hand some milliseconds after the process has gone. So an address that is in use
+// is tried again for a while.
+template <typename Try>
+bool retry(Try attempt) {
+  constexpr int kTries = 40;
+  constexpr timespec kPause = {0, 25'000'000};
+  for (int i = 1;; i++) {
+    if (attempt()) return true;
+    if (errno != EADDRINUSE || i == kTries) return false;
+    nanosleep(&kPause, nullptr);
+  }
+}
+
 }  // namespace
 
 Listeners::~Listeners() { close_all(); }
@@ -75,7 +90,7 @@ bool Listeners::open(const Config& config, int loops, std::string& error) {
       const bool optional = address.size() > 1 && address[0] == '-';
       if (optional) address.erase(0, 1);
       if (address.empty()) continue;
-      if (open_tcp(address, config, error)) {
+      if (retry([&] { return open_tcp(address, config, error); })) {
         opened++;
       } else if (!optional || errno == EADDRINUSE) {
         return false;
@@ -85,7 +100,7 @@ bool Listeners::open(const Config& config, int loops, std::string& error) {
     }
     if (!opened && !list.empty()) return false;
   }
-  if (!config.unixsocket.empty() && !open_unix(config, error)) return false;
+  if (!config.unixsocket.empty() && !retry([&] { return open_unix(config, error); })) return false;
   if (description_.empty()) {
     error = "nothing to listen on: --port is 0 or --bind is empty, and there is no --unixsocket";
     return false;
@@ -148,6 +163,7 @@ bool Listeners::open_unix(const Config& config, std::string& error) {
   if (lstat(path.c_str(), &file) == 0 && S_ISSOCK(file.st_mode)) {
     if (answers(at)) {
       error = "cannot listen on " + path + ": another server answers there";
+      errno = EADDRINUSE;
       return false;
     }
     unlink(path.c_str());
@@ -159,9 +175,11 @@ bool Listeners::open_unix(const Config& config, std::string& error) {
       (config.unixsocketperm == 0 || chmod(path.c_str(), mode_t(config.unixsocketperm)) == 0) &&
       listen(fd, int(config.tcp_backlog)) == 0;
   if (!listening) {
-    error = "cannot listen on " + path + ": " + strerror(errno);
+    const int failure = errno;
+    error = "cannot listen on " + path + ": " + strerror(failure);
     if (bound) unlink(path.c_str());
     if (fd >= 0) close(fd);
+    errno = failure;
     return false;
   }
   unix_path_ = path;

@@ -470,6 +470,7 @@ void Loop::finish_stop() {
     if (turn_.mail) mailbox_.take(mail_);
   }
   for (Connection* c : open) close_connection(*c);
+  io_->wait(0, turn_);  // whatever was asked of the kernel last
   close_all_dead();
 }
 
