@@ -153,6 +153,38 @@ TEST(connections, never_reads_small_values) { one_that_never_reads(100, 1'500'00
 
 TEST(connections, never_reads_huge_value) { one_that_never_reads(4'000'000, 200); }
 
+// A value is sent from where it is stored. Whatever happens to the key meanwhile, each reply is
+// whole.
+TEST(connections, values_change_while_they_are_sent) {
+  Server server({.tcp = true, .unix_socket = false});
+  server.start();
+  Client other(server), slow(server);
+  for (const size_t value_bytes : {size_t(9'000), size_t(100'000), size_t(3'000'000)}) {
+    const size_t gets = 200'000'000 / value_bytes / 4;
+    CHECK_EQ(other.command({"SET", "k", std::string(value_bytes, 'a')}), kOk);
+    std::string sent;
+    for (size_t i = 0; i < gets; i++) append_encoded({i % 3 ? "GET" : "MGET", "k"}, &sent);
+    CHECK(send_as_long_as_taken(slow, sent));
+    CHECK_EQ(other.command({"PING"}), kPong);
+    CHECK_EQ(other.command({"SET", "k", std::string(value_bytes, 'b')}), kOk);
+    CHECK_EQ(other.command({"DEL", "k"}), integer(1));
+    CHECK_EQ(other.command({"SET", "k", std::string(value_bytes, 'c')}), kOk);
+    char letter = 'a';
+    for (size_t i = 0; i < gets; i++) {
+      std::string reply = slow.read_reply();
+      if (i % 3 == 0) {
+        CHECK_EQ(reply.substr(0, 4), "*1\r\n");
+        reply.erase(0, 4);
+      }
+      if (reply == kNil) continue;  // between DEL and SET
+      const char now = reply[reply.size() - 3];
+      CHECK(now >= letter && now <= 'c');
+      letter = now;
+      CHECK(reply == bulk(std::string(value_bytes, letter)));
+    }
+  }
+}
+
 // There is a limit over all clients too: together they would get twice as much.
 TEST(connections, many_that_never_read) {
   Server server({.tcp = true, .unix_socket = false});

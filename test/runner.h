@@ -3,10 +3,11 @@
 //     TEST(store, grows) { CHECK(table.size() > 3); CHECK_EQ(table.get("a"), "1"); }
 //
 // Every case runs in a process of its own, forked from the runner, so a crash, a hang or a leaked
-// server fails that case only. Cases that talk to a server (in e2e_*.cc and differential_test.cc) run
-// twice: as they are, where the server chooses io_uring if the kernel lets it, and, with "@epoll"
-// behind the name, with --io epoll. A check that fails prints what it saw and ends the case, wherever it
-// stands: in the case itself, in a helper that returns a value, in a lambda, in another thread.
+// server fails that case only. Cases that talk to a server (in e2e_*.cc and differential_test.cc)
+// run twice: as they are, where the server chooses io_uring if the kernel lets it, and, with
+// "@epoll" behind the name, with --io epoll. A check that fails prints what it saw and ends the
+// case, wherever it stands: in the case itself, in a helper that returns a value, in a lambda, in
+// another thread.
 //
 //     TEST        runs beside other cases
 //     TEST_LONG   the same, but is started before the short ones
@@ -106,10 +107,10 @@ void check_equal(const A& a, const B& b, const char* a_text, const char* b_text,
 
 }  // namespace test
 
-#define TEST_OF_KIND(group, name, kind)                                                   \
-  static void test_##group##_##name();                                                    \
-  static const ::test::Registration registration_##group##_##name(                        \
-      __FILE__, #group, #name, kind, test_##group##_##name);                              \
+#define TEST_OF_KIND(group, name, kind)                                                          \
+  static void test_##group##_##name();                                                           \
+  static const ::test::Registration registration_##group##_##name(__FILE__, #group, #name, kind, \
+                                                                  test_##group##_##name);        \
   static void test_##group##_##name()
 
 #define TEST(group, name) TEST_OF_KIND(group, name, ::test::Kind::kNormal)

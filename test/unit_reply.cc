@@ -2,7 +2,7 @@
 #include <cstdint>
 #include <string>
 
-#include "base/buffer.h"
+#include "base/output.h"
 #include "random.h"
 #include "resp/reply.h"
 #include "runner.h"
@@ -10,12 +10,12 @@
 namespace test {
 namespace {
 
-using ignix::Buffer;
+using ignix::Output;
 using ignix::Reply;
 
 template <typename Write>
 std::string written(int protocol, Write write) {
-  Buffer out;
+  Output out;
   Reply reply(out, protocol);
   CHECK_EQ(reply.protocol(), protocol);
   write(reply);
@@ -79,7 +79,7 @@ TEST(reply, formatted_errors) {
 }
 
 TEST(reply, counts_errors) {
-  Buffer out;
+  Output out;
   Reply reply(out, 2);
   reply.ok();
   CHECK_EQ(reply.errors(), 0u);
@@ -89,7 +89,7 @@ TEST(reply, counts_errors) {
 }
 
 TEST(reply, protocol_changes_on_the_way) {
-  Buffer out;
+  Output out;
   Reply reply(out, 2);
   reply.null();
   reply.set_protocol(3);
@@ -102,7 +102,7 @@ TEST(reply, protocol_changes_on_the_way) {
 // Behind what the buffer already holds, at every size around its growth.
 TEST(reply, appends) {
   Random random(seed());
-  Buffer out;
+  Output out;
   Reply reply(out, 3);
   std::string want;
   for (int i = 0; i < 3'000; i++) {

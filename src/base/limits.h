@@ -15,22 +15,23 @@ constexpr int64_t kQueryBytesDefault = 1LL << 30;   // client-query-buffer-limit
 constexpr size_t kStringBytesMax = 512ULL << 20;    // a string value
 
 // A turn of the loop.
-constexpr size_t kReadBytes = 16 * 1024;            // one read of one connection
-constexpr size_t kBatchCommands = 64;              // parsed, prefetched and run together
+constexpr size_t kReadBytes = 16 * 1024;                // one read of one connection
+constexpr size_t kBatchCommands = 64;                   // parsed, prefetched and run together
 constexpr uint32_t kPrefetchKeys = 4 * kBatchCommands;  // of one batch: more would not stay cached
-constexpr size_t kEventsPerTurn = 256;              // connections served in one turn
-constexpr size_t kAcceptsPerTurn = 64;              // so that a flood of connects is no stall
-constexpr int kMaintainCheckMs = 100;               // after activity, is there memory to tidy?
-constexpr int kMaintainBusyMs = 10;                 // while there is, and commands come
-constexpr int kMaintainIdleMs = 2;                  // while there is, and none come
-constexpr int kMaintainBudgetUs = 1000;             // of work at a time
-constexpr size_t kSmallSendBytes = 64 * 1024;       // under way, not worth counting as pending
-constexpr size_t kSpareBuffers = 64;                // kept by a loop between turns
-constexpr size_t kSpareBufferBytesMax = 64 * 1024;  // a larger buffer is given back at once
+constexpr size_t kEventsPerTurn = 256;                  // connections served in one turn
+constexpr size_t kAcceptsPerTurn = 64;                  // so that a flood of connects is no stall
+constexpr int kMaintainCheckMs = 100;                   // after activity, is there memory to tidy?
+constexpr int kMaintainBusyMs = 10;                     // while there is, and commands come
+constexpr int kMaintainIdleMs = 2;                      // while there is, and none come
+constexpr int kMaintainBudgetUs = 1000;                 // of work at a time
+constexpr int kSendPieces = 64;                         // of one send: replies and shared values
+constexpr size_t kSmallSendBytes = 64 * 1024;           // under way, not worth counting as pending
+constexpr size_t kSpareBuffers = 64;                    // kept by a loop between turns
+constexpr size_t kSpareBufferBytesMax = 64 * 1024;      // a larger buffer is given back at once
 
-// Replies not yet taken by their clients. Past this the next command of a connection is not run, and
-// nothing more is received from it, until the client reads; nothing is dropped. Past the second,
-// over all clients, the third holds.
+// Replies not yet taken by their clients. Past this the next command of a connection is not run,
+// and nothing more is received from it, until the client reads; nothing is dropped. Past the
+// second, over all clients, the third holds.
 constexpr size_t kOutputBytesPause = 64ULL << 20;
 constexpr size_t kOutputBytesAllClients = 512ULL << 20;
 constexpr size_t kOutputBytesPauseScarce = 1ULL << 20;
@@ -52,6 +53,7 @@ constexpr uint32_t kStripesMax = 4096;
 
 // Store.
 constexpr size_t kEntryBytesMax = 4096;         // larger values hang off the entry
+constexpr size_t kShareBytes = 8 * 1024;        // a value of this length is sent from where it is
 constexpr size_t kSlabBlockBytesMax = 1 << 20;  // larger blocks are mappings of their own
 constexpr uint64_t kFlushAtOnceKeys = 4096;     // larger databases are freed by and by
 

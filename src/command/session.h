@@ -6,8 +6,8 @@
 #include <cstdint>
 #include <string>
 
-#include "base/buffer.h"
 #include "base/lock.h"
+#include "base/output.h"
 
 namespace ignix {
 
@@ -31,7 +31,7 @@ struct Session {
   bool close_after_reply = false;  // nothing more of this client is run
   bool blocked = false;            // its next command waits: for the log, or for the client to read
   uint64_t log_position = 0;       // the reply waits until the log is acknowledged up to here
-  Buffer output;                   // replies not sent yet
+  Output output;                   // replies not sent yet
   size_t sending_bytes = 0;        // and those that the kernel is still sending, if they are many
 };
 

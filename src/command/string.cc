@@ -95,11 +95,12 @@ bool store_string(Call& call, const Key& key, std::string_view value, int64_t ex
 
 void reply_value(Call& call, const Entry* entry) {
   StringScratch scratch;
-  if (entry) {
-    call.reply.bulk(string_value(*entry, scratch));
-  } else {
-    call.reply.null();
-  }
+  if (!entry) return call.reply.null();
+  const std::string_view value = string_value(*entry, scratch);
+  if (value.size() < kShareBytes) return call.reply.bulk(value);
+  Block* const block = entry->block();
+  hold_block(block);
+  call.reply.bulk({value, block, [](void* held) { drop_block(static_cast<Block*>(held)); }});
 }
 
 }  // namespace

@@ -5,7 +5,8 @@
 // Positions count the bytes since the start and never wrap; a position's place in the ring is its
 // remainder. A writer announces a lower bound of what it is about to reserve, reserves with one
 // fetch_add, copies, and withdraws the announcement. Everything below the tail and below all
-// announcements is complete. No lock is taken, and the ring holds nothing but the bytes of the file.
+// announcements is complete. No lock is taken, and the ring holds nothing but the bytes of the
+// file.
 //
 // A record for which there is no room, because it is longer than the ring or because the disk is
 // slow, is kept aside, at its position in the order. So appending never waits: it is done under the

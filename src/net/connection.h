@@ -2,11 +2,22 @@
 // Client says.
 #pragma once
 
+#include <sys/socket.h>
+
+#include <memory>
+
 #include "base/buffer.h"
+#include "base/limits.h"
+#include "base/output.h"
 #include "resp/parser.h"
 #include "server/client.h"
 
 namespace ignix {
+
+struct Gathered {
+  msghdr message;
+  iovec pieces[kSendPieces];
+};
 
 struct Connection : Client {
   Buffer input;       // received and not yet run; holds no memory while it is empty
@@ -23,9 +34,10 @@ struct Connection : Client {
   bool writable = false;         // and can take more now
 
   // io_uring's alone.
-  Buffer sending;          // in the hands of the kernel
-  unsigned requests = 0;   // of this connection, not completed: it must not be freed
-  bool receiving = false;  // one of them receives
+  Output sending;                      // in the hands of the kernel
+  std::unique_ptr<Gathered> gathered;  // `sending` as the kernel sees it, if it has shared pieces
+  unsigned requests = 0;               // of this connection, not completed: it must not be freed
+  bool receiving = false;              // one of them receives
   bool closed = false;
 
   size_t unsent_bytes() const { return output.size() + sending.size(); }

@@ -162,9 +162,14 @@ void EpollIo::wait(int timeout_ms, Turn& turn) {
 }
 
 void EpollIo::send(Connection& c) {
+  iovec pieces[kSendPieces];
+  msghdr message = {};
+  message.msg_iov = pieces;
+  if (!c.output.is_plain()) message.msg_iovlen = size_t(c.output.gather(pieces, kSendPieces));
   ssize_t sent;
   do {
-    sent = ::send(c.fd, c.output.data(), c.output.size(), MSG_NOSIGNAL);
+    sent = c.output.is_plain() ? ::send(c.fd, c.output.data(), c.output.size(), MSG_NOSIGNAL)
+                               : sendmsg(c.fd, &message, MSG_NOSIGNAL);
     writes++;
   } while (sent < 0 && errno == EINTR);
   if (sent >= 0) {

@@ -293,7 +293,7 @@ void Loop::parse(Connection& c) {
     }
     const size_t start = c.parsed;
     c.parsed += c.parser.consumed();
-    pool_.lend(c.output);  // if there is no memory, the reply finds out
+    pool_.lend(c.output.own());  // if there is no memory, the reply finds out
     batch_.add(c, first_word, &c, start);
     if (batch_.full()) run_batch();
   }
@@ -398,7 +398,7 @@ void Loop::finish(Connection& c) {
 void Loop::answer(Connection& c) {
   if (may_answer(c)) {
     io_->send(c);
-    if (c.output.empty()) pool_.take_back(c.output);
+    if (c.output.empty()) pool_.take_back(c.output.own());
     return;
   }
   io_->await_writable(c, false);

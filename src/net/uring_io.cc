@@ -68,6 +68,7 @@ class UringIo : public Io {
   void arm_accept(size_t listener);
   void arm_mailbox();
   void arm_receive(Connection& c);
+  void submit_send(Connection& c);
   void cancel(uint64_t user_data) {
     ring_.prepare(IORING_OP_ASYNC_CANCEL, -1, kCancel).addr = user_data;
   }
@@ -175,9 +176,30 @@ void UringIo::received(Connection& c, const io_uring_cqe& cqe, Turn& turn) {
 void UringIo::send(Connection& c) {
   if (!c.sending.empty() || c.output.empty()) return;
   c.sending.swap(c.output);
-  io_uring_sqe& sqe = ring_.prepare(IORING_OP_SEND, c.fd, tag(kSend, c));
-  sqe.addr = reinterpret_cast<uint64_t>(c.sending.data());
-  sqe.len = uint32_t(std::min<size_t>(c.sending.size(), INT32_MAX));
+  submit_send(c);
+}
+
+void UringIo::submit_send(Connection& c) {
+  if (!c.sending.is_plain() && !c.gathered) {
+    c.gathered.reset(new (std::nothrow) Gathered);
+    if (!c.gathered) {
+      c.broken = true;
+      return;
+    }
+  }
+  const bool plain = c.sending.is_plain();
+  io_uring_sqe& sqe =
+      ring_.prepare(plain ? IORING_OP_SEND : IORING_OP_SENDMSG, c.fd, tag(kSend, c));
+  if (plain) {
+    sqe.addr = reinterpret_cast<uint64_t>(c.sending.data());
+    sqe.len = uint32_t(std::min<size_t>(c.sending.size(), INT32_MAX));
+  } else {
+    c.gathered->message = {};
+    c.gathered->message.msg_iov = c.gathered->pieces;
+    c.gathered->message.msg_iovlen = size_t(c.sending.gather(c.gathered->pieces, kSendPieces));
+    sqe.addr = reinterpret_cast<uint64_t>(&c.gathered->message);
+    sqe.len = 1;
+  }
   sqe.msg_flags = MSG_NOSIGNAL | MSG_WAITALL;
   c.awaits_writable = true;
   c.requests++;
@@ -194,16 +216,11 @@ void UringIo::sent(Connection& c, const io_uring_cqe& cqe, Turn& turn) {
   } else if (cqe.res < 0 && cqe.res != -EINTR && cqe.res != -EAGAIN) {
     c.broken = true;
   }
-  if (c.closed || c.broken) {
-    c.sending.clear();
-  } else if (!c.sending.empty()) {
-    // Cut short by a signal: the rest goes before what has come since.
-    Buffer rest;
-    rest.swap(c.sending);
-    if (!rest.append({c.output.data(), c.output.size()})) c.broken = true;
-    c.output.swap(rest);
-  }
-  pool_.take_back(c.sending);
+  // There were more pieces than one send takes, or a signal cut it short.
+  if (!c.sending.empty() && !c.closed && !c.broken) return submit_send(c);
+  c.sending.clear();
+  c.gathered.reset();
+  pool_.take_back(c.sending.own());
   c.awaits_writable = false;
   if (c.closed) return;
   if (c.broken || !c.output.empty() || c.close_after_reply || c.at_eof || c.reading_paused ||

@@ -40,6 +40,12 @@ void Reply::bulk(std::string_view bytes) {
   out_.commit(bytes.size() + 2);
 }
 
+void Reply::bulk(const SharedBytes& shared) {
+  header('$', int64_t(shared.bytes.size()));
+  out_.append_shared(shared);
+  raw("\r\n");
+}
+
 void Reply::bulk_integer(int64_t value) {
   char text[kIntegerBytesMax];
   bulk({text, format_integer(value, text)});

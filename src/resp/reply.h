@@ -8,19 +8,20 @@
 #include <cstdint>
 #include <string_view>
 
-#include "base/buffer.h"
+#include "base/output.h"
 
 namespace ignix {
 
 class Reply {
  public:
-  Reply(Buffer& out, int protocol) : out_(out), protocol_(protocol) {}
+  Reply(Output& out, int protocol) : out_(out), protocol_(protocol) {}
 
   void ok() { raw("+OK\r\n"); }
   void simple(std::string_view text);  // +text; no line ends within
   void error(std::string_view text);   // -text; `text` starts with its code, as "ERR ..."
   void integer(int64_t value);
   void bulk(std::string_view bytes);
+  void bulk(const SharedBytes& shared);  // not copied
   void bulk_integer(int64_t value);      // a number as a bulk string
   void verbatim(std::string_view text);  // text for people ("txt"); a bulk string in RESP2
   void null();                           // no value
@@ -46,7 +47,7 @@ class Reply {
  private:
   void header(char kind, int64_t number);
 
-  Buffer& out_;
+  Output& out_;
   int protocol_;
   bool failed_ = false;
   unsigned errors_ = 0;

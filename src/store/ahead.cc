@@ -1,15 +1,15 @@
 // Memory made ready ahead of growth.
 //
 // On paper: a command that touches fresh memory waits for the kernel to clear a page. For 4 KB that
-// is a microsecond; for 2 MB it is half a millisecond, three on a virtual machine whose host has yet
-// to find the memory, and more when the kernel must compact first. So loops are given small pages,
-// or huge ones that somebody else has waited for: this thread, which sleeps until a region of the
-// heap or of a table is nearly used up. What the loops have filled meanwhile on small pages is
-// collapsed into huge ones when it is full.
+// is a microsecond; for 2 MB it is half a millisecond, three on a virtual machine whose host has
+// yet to find the memory, and more when the kernel must compact first. So loops are given small
+// pages, or huge ones that somebody else has waited for: this thread, which sleeps until a region
+// of the heap or of a table is nearly used up. What the loops have filled meanwhile on small pages
+// is collapsed into huge ones when it is full.
 //
 // The kernel clears a huge page in one go: no priority makes it let a loop pass on the same CPU. So
-// the thread works only while there is a CPU to spare; a server that has one CPU alone, and is busy,
-// grows on small pages and gets its huge ones when it has time.
+// the thread works only while there is a CPU to spare; a server that has one CPU alone, and is
+// busy, grows on small pages and gets its huge ones when it has time.
 #include <sched.h>
 #include <time.h>
 

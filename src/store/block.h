@@ -28,6 +28,8 @@ struct Block {
   std::string_view view() const { return {data, length_bytes}; }
 };
 
+// Takes one more reference, to be given up with drop_block().
+inline void hold_block(Block* block) { block->references.fetch_add(1, std::memory_order_relaxed); }
 // Gives one reference up.
 void drop_block(Block* block);
 

@@ -140,9 +140,8 @@ void SlabPool<Classes>::discard_ready() {
 template <typename Classes>
 size_t SlabPool<Classes>::slabs_ahead() const {
   if (next_region_ < kSmallRegions || cold_head_ != kNoSlab) return 0;
-  return kSlabsPerRegion / 4 +
-         std::min<size_t>(size_t(next_region_) * kSlabsPerRegion / 256,
-                          (kReadyMax - 1) * kSlabsPerRegion);
+  return kSlabsPerRegion / 4 + std::min<size_t>(size_t(next_region_) * kSlabsPerRegion / 256,
+                                                (kReadyMax - 1) * kSlabsPerRegion);
 }
 
 template <typename Classes>

@@ -174,13 +174,13 @@ class SlabPool {
   mutable pthread_mutex_t lock_ = PTHREAD_MUTEX_INITIALIZER;
   Bell* bell_ = nullptr;
   // Under lock_ (the counters are written under it):
-  uint32_t next_ = 1, end_ = 0;      // the rest of the region that slabs are taken from. Slab 0 is
-                                     // not used: Ref 0 is nothing
+  uint32_t next_ = 1, end_ = 0;  // the rest of the region that slabs are taken from. Slab 0 is
+                                 // not used: Ref 0 is nothing
   uint32_t next_region_ = 1 / kSlabsPerRegion;  // none has been used from here on
-  uint32_t ready_[kReadyMax];        // regions that are huge pages already, to be used next
+  uint32_t ready_[kReadyMax];  // regions that are huge pages already, to be used next
   unsigned ready_count_ = 0;
-  uint32_t small_count_ = 0;         // regions that are `small`
-  uint32_t scanned_ = 0;             // where collapse_region() looks next
+  uint32_t small_count_ = 0;                            // regions that are `small`
+  uint32_t scanned_ = 0;                                // where collapse_region() looks next
   uint32_t warm_head_ = kNoSlab, cold_head_ = kNoSlab;  // free slabs, resident and not
   std::atomic<size_t> taken_{0}, warm_{0};
 };

@@ -1,0 +1,82 @@
+#include "base/output.h"
+
+#include <algorithm>
+
+namespace ignix {
+
+void Output::consume_mixed(size_t bytes) {
+  while (bytes > 0 && first_ < pieces_.size()) {
+    Piece& piece = pieces_[first_];
+    const size_t own = std::min(bytes, piece.at - passed_);
+    own_.consume(own);
+    passed_ += own;
+    bytes -= own;
+    if (piece.at > passed_) return;
+    const size_t shared = std::min(bytes, piece.shared.bytes.size());
+    piece.shared.bytes.remove_prefix(shared);
+    shared_bytes_ -= shared;
+    bytes -= shared;
+    if (!piece.shared.bytes.empty()) return;
+    piece.shared.drop(piece.shared.owner);
+    first_++;
+  }
+  if (first_ == pieces_.size()) drop_pieces();
+  own_.consume(bytes);
+}
+
+// All that are left; what has been freed by then is before first_.
+void Output::drop_pieces() {
+  for (; first_ < pieces_.size(); first_++) {
+    pieces_[first_].shared.drop(pieces_[first_].shared.owner);
+  }
+  std::vector<Piece>().swap(pieces_);
+  first_ = passed_ = shared_bytes_ = 0;
+}
+
+void Output::truncate(size_t bytes) {
+  while (pieces_.size() > first_ && size() > bytes) {
+    const Piece& last = pieces_.back();
+    const size_t own_before = last.at - passed_;
+    // Own bytes behind the last piece go first.
+    const size_t without_tail = own_before + shared_bytes_;
+    if (without_tail <= bytes) break;
+    own_.truncate(own_before);
+    shared_bytes_ -= last.shared.bytes.size();
+    last.shared.drop(last.shared.owner);
+    pieces_.pop_back();
+  }
+  own_.truncate(bytes - shared_bytes_);
+  if (pieces_.size() == first_) drop_pieces();
+}
+
+void Output::clear() {
+  drop_pieces();
+  own_.clear();
+}
+
+void Output::swap(Output& other) {
+  own_.swap(other.own_);
+  pieces_.swap(other.pieces_);
+  std::swap(first_, other.first_);
+  std::swap(passed_, other.passed_);
+  std::swap(shared_bytes_, other.shared_bytes_);
+}
+
+int Output::gather(iovec* into, int count) const {
+  int used = 0;
+  size_t own_from = 0;
+  const auto add = [&](const char* data, size_t bytes) {
+    if (bytes > 0) into[used++] = {const_cast<char*>(data), bytes};
+  };
+  for (size_t i = first_; i < pieces_.size() && used + 2 < count; i++) {
+    const size_t own_to = pieces_[i].at - passed_;
+    add(own_.data() + own_from, own_to - own_from);
+    add(pieces_[i].shared.bytes.data(), pieces_[i].shared.bytes.size());
+    own_from = own_to;
+    if (i + 1 < pieces_.size()) continue;
+    add(own_.data() + own_from, own_.size() - own_from);
+  }
+  return used;
+}
+
+}  // namespace ignix

@@ -1,0 +1,84 @@
+// What a connection has to send: bytes of its own, with large pieces in between that belong to
+// somebody else, who counts those that use them. They are sent from where they are.
+#pragma once
+
+#include <sys/uio.h>
+
+#include <cstddef>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "base/buffer.h"
+
+namespace ignix {
+
+// Bytes that stay as they are until drop(owner) is called, from any thread.
+struct SharedBytes {
+  std::string_view bytes;
+  void* owner;
+  void (*drop)(void* owner);
+};
+
+class Output {
+ public:
+  Output() = default;
+  ~Output() { drop_pieces(); }
+  Output(const Output&) = delete;
+  Output& operator=(const Output&) = delete;
+
+  size_t size() const { return own_.size() + shared_bytes_; }
+  bool empty() const { return size() == 0; }
+
+  // As in Buffer.
+  bool reserve(size_t bytes) { return own_.reserve(bytes); }
+  char* room() { return own_.room(); }
+  void commit(size_t bytes) { own_.commit(bytes); }
+  bool append(std::string_view bytes) { return own_.append(bytes); }
+
+  // Takes over the right to `shared`.
+  void append_shared(const SharedBytes& shared) {
+    pieces_.push_back({shared, passed_ + own_.size()});
+    shared_bytes_ += shared.bytes.size();
+  }
+
+  // Takes bytes off the front.
+  void consume(size_t bytes) {
+    if (pieces_.empty()) {
+      own_.consume(bytes);
+    } else {
+      consume_mixed(bytes);
+    }
+  }
+  // Back to an earlier size(), since which nothing has been consumed.
+  void truncate(size_t bytes);
+  void clear();
+  void swap(Output& other);
+
+  // The front as at most `count` pieces; returns how many they are.
+  int gather(iovec* into, int count) const;
+
+  // Whether all are bytes of its own: data().
+  bool is_plain() const { return pieces_.empty(); }
+  const char* data() const { return own_.data(); }
+
+  // The memory of its own bytes, to lend it and take it back.
+  Buffer& own() { return own_; }
+
+ private:
+  struct Piece {
+    SharedBytes shared;
+    size_t at;  // so many bytes of its own are before it, from the beginning of pieces
+  };
+
+  void consume_mixed(size_t bytes);
+  void drop_pieces();
+
+  Buffer own_;
+  std::vector<Piece> pieces_;
+  size_t first_ = 0;         // those before it are done
+  size_t passed_ = 0;        // own bytes consumed since pieces_ was empty
+  size_t shared_bytes_ = 0;  // left to send of the pieces
+};
+
+}  // namespace ignix

@@ -1,0 +1,113 @@
+// A connection's output, against a plain string.
+#include <algorithm>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "base/output.h"
+#include "random.h"
+#include "runner.h"
+
+namespace test {
+namespace {
+
+using ignix::Output;
+
+int live_pieces = 0;
+
+ignix::SharedBytes shared(const std::string& text) {
+  live_pieces++;
+  std::string* owned = new std::string(text);
+  return {*owned, owned, [](void* owner) {
+            delete static_cast<std::string*>(owner);
+            live_pieces--;
+          }};
+}
+
+std::string contents(const Output& output) {
+  if (output.is_plain()) return std::string(output.data(), output.size());
+  iovec pieces[1024];
+  std::string text;
+  for (int i = 0, count = output.gather(pieces, 1024); i < count; i++) {
+    text.append(static_cast<const char*>(pieces[i].iov_base), pieces[i].iov_len);
+  }
+  return text;
+}
+
+TEST(output, random_against_a_string) {
+  Random random(seed());
+  for (int round = 0; round < 300; round++) {
+    Output output;
+    std::string model;
+    for (int step = 0; step < 60; step++) {
+      const std::string text(random.below(40), char('a' + step % 26));
+      const size_t before = model.size();
+      switch (random.below(6)) {
+        case 0:
+        case 1:
+          CHECK(output.append(text));
+          model += text;
+          break;
+        case 2:
+          output.append_shared(shared(text));
+          model += text;
+          break;
+        case 3: {  // what a reply does that is taken back
+          CHECK(output.append("$1\r\n"));
+          output.append_shared(shared(text + "x"));
+          if (random.below(2)) CHECK(output.append("\r\n"));
+          output.truncate(before);
+          break;
+        }
+        case 4: {
+          const size_t bytes = random.below(model.size() + 1);
+          output.consume(bytes);
+          model.erase(0, bytes);
+          break;
+        }
+        case 5: {
+          Output other;
+          other.swap(output);
+          CHECK_EQ(output.size(), 0u);
+          output.swap(other);
+        }
+      }
+      CHECK_EQ(output.size(), model.size());
+      CHECK_EQ(contents(output), model);
+      if (model.empty()) CHECK(output.empty());
+    }
+  }
+  CHECK_EQ(live_pieces, 0);
+}
+
+// More pieces than one send takes: what gather() leaves out comes with the next.
+TEST(output, gather_in_parts) {
+  Output output;
+  std::string model, sent;
+  for (int i = 0; i < 500; i++) {
+    const std::string text = std::to_string(i) + ",";
+    CHECK(output.append("[" + text));
+    output.append_shared(shared(text));
+    model += "[" + text + text;
+  }
+  while (!output.empty()) {
+    iovec pieces[16];
+    size_t bytes = 0;
+    const int count = output.is_plain() ? 0 : output.gather(pieces, 16);
+    for (int i = 0; i < count; i++) {
+      sent.append(static_cast<const char*>(pieces[i].iov_base), pieces[i].iov_len);
+      bytes += pieces[i].iov_len;
+    }
+    if (output.is_plain()) {
+      sent.append(output.data(), output.size());
+      bytes = output.size();
+    }
+    CHECK(bytes > 0);
+    output.consume(bytes);
+  }
+  CHECK_EQ(sent, model);
+  CHECK_EQ(live_pieces, 0);
+}
+
+}  // namespace
+}  // namespace test
