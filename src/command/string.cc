@@ -89,6 +89,12 @@ void log_set(Call& call, const Key& key, std::string_view value, int64_t expiry_
 bool store_string(Call& call, const Key& key, std::string_view value, int64_t expiry_ms) {
   StringScratch scratch;
   StoredValue stored;
+  if (Block* block = call.session.received; block && value.data() == block->data) {
+    hold_block(block);
+    call.keyspace().blocks().count(block);
+    return call.keyspace().put(call.db(), key, block_value(block, scratch), expiry_ms,
+                               call.env.clock);
+  }
   return encode_string(value, call.keyspace().blocks(), scratch, stored) &&
          call.keyspace().put(call.db(), key, stored, expiry_ms, call.env.clock);
 }

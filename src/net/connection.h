@@ -11,6 +11,7 @@
 #include "base/output.h"
 #include "resp/parser.h"
 #include "server/client.h"
+#include "store/block.h"
 
 namespace ignix {
 
@@ -20,9 +21,21 @@ struct Gathered {
 };
 
 struct Connection : Client {
+  ~Connection() {
+    if (received) drop_block(received);
+  }
+
   Buffer input;       // received and not yet run; holds no memory while it is empty
   size_t parsed = 0;  // of the input: already in the batch, or run
   Parser parser;
+
+  // A long word of the command being received goes straight into the block that may become its
+  // value: Client::received, of which, with its line end, so much has come, and which stands behind
+  // so many bytes of the input.
+  size_t received_bytes = 0, received_at = 0;
+  size_t missing_of_block() const {
+    return received ? received->length_bytes + kBlockTailBytes - received_bytes : 0;
+  }
 
   bool at_eof = false;           // the client sends nothing more; it may still read
   bool broken = false;           // no byte goes in or out any more
@@ -38,6 +51,8 @@ struct Connection : Client {
   std::unique_ptr<Gathered> gathered;  // `sending` as the kernel sees it, if it has shared pieces
   unsigned requests = 0;               // of this connection, not completed: it must not be freed
   bool receiving = false;              // one of them receives
+  bool to_receive = false; // the next one is to be made
+  unsigned careful = 0;    // so many times one receive at a time: it sends large values
   bool closed = false;
 
   size_t unsent_bytes() const { return output.size() + sending.size(); }

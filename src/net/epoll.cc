@@ -56,6 +56,8 @@ class EpollIo : public Io {
     update(c);
   }
 
+  void receive_block(Connection&) override {}
+  size_t receive_block_bytes() const override { return 8 * 1024; }
   void wait(int timeout_ms, Turn& turn) override;
   void send(Connection& c) override;
 
@@ -113,18 +115,33 @@ void EpollIo::receive(Connection& c) {
     c.broken = true;
     return;
   }
-  const size_t missing = c.parser.missing_bytes(c.input.size() - c.parsed);
-  const size_t wanted = std::min(missing, std::max(kReadBytes, 4 * c.input.size()));
+  const size_t open = c.parser.missing_bytes(c.input.size() - c.parsed);
+  const size_t wanted = std::min(open, std::max(kReadBytes, 4 * c.input.size()));
   if (c.input.room_bytes() < kReadBytes / 4 || c.input.room_bytes() < wanted) {
     if (!c.input.reserve(std::max(wanted, kReadBytes)) && c.input.room_bytes() == 0) {
       c.broken = true;
       return;
     }
   }
-  const ssize_t got = recv(c.fd, c.input.room(), c.input.room_bytes(), 0);
+  // What belongs to a block goes there, what follows into the input.
+  iovec parts[2] = {{c.input.room(), c.input.room_bytes()}, {c.input.room(), c.input.room_bytes()}};
+  msghdr message = {};
+  message.msg_iov = parts + 1;
+  message.msg_iovlen = 1;
+  if (const size_t missing = c.missing_of_block()) {
+    parts[0] = {c.received->data + c.received_bytes, missing};
+    message.msg_iov = parts;
+    message.msg_iovlen = 2;
+  }
+  const ssize_t got = message.msg_iovlen == 1
+                          ? recv(c.fd, c.input.room(), c.input.room_bytes(), 0)
+                          : recvmsg(c.fd, &message, 0);
   reads++;
   if (got > 0) {
-    c.input.commit(size_t(got));
+    const size_t of_block =
+        message.msg_iovlen == 2 ? std::min(size_t(got), parts[0].iov_len) : 0;
+    c.received_bytes += of_block;
+    c.input.commit(size_t(got) - of_block);
     input_bytes += uint64_t(got);
   } else if (got == 0) {
     c.at_eof = true;

@@ -34,6 +34,11 @@ class Io {
 
   // Receives from now on. False with errno.
   virtual bool add(Connection& connection) = 0;
+  // A block has come to be received into (Connection::missing_of_block()).
+  virtual void receive_block(Connection& connection) = 0;
+  // Worth it if at least so many bytes of it are missing.
+  virtual size_t receive_block_bytes() const = 0;
+
   // Before the descriptor is closed. The connection may be freed when `requests` is 0.
   virtual void remove(Connection& connection) = 0;
   // Whether the connection is received from.

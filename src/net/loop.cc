@@ -273,6 +273,7 @@ void Loop::continue_stalled() {
 
 void Loop::parse_all() {
   limits_.bulk_bytes = server_.config.bulk_bytes.load(std::memory_order_relaxed);
+  query_limit_bytes_ = size_t(server_.config.query_buffer_bytes.load(std::memory_order_relaxed));
   log_tail_before_ = server_.ring.tail();
   env_.output_room_bytes =
       int64_t(kOutputBytesAllClients) - int64_t(server_.total(&LoopStatus::output_pending_bytes));
@@ -280,12 +281,53 @@ void Loop::parse_all() {
   for (size_t i = 0; i < in_turn_.size(); i++) parse(*in_turn_[i]);
 }
 
+// What has come of a long word moves to a block of its length, and the rest is received there.
+void Loop::receive_into_block(Connection& c) {
+  const size_t length = c.parser.open_word_bytes();
+  const size_t start = c.parser.open_word_start();
+  // Behind others of this turn it has to wait: they may still be refused, and come again.
+  if (c.received || c.parsed > 0 || length < io_->receive_block_bytes()) return;
+  const size_t here = c.input.size() - std::min(start, c.input.size());
+  if (here + io_->receive_block_bytes() > length) return;
+  if (start + length > query_limit_bytes_) return;  // let it come that far
+  Block* block = server_.keyspace.blocks().make_empty(length);
+  if (!block) return;
+  memcpy(block->data, c.input.data() + start, here);
+  c.input.truncate(start);
+  c.received = block;
+  c.received_bytes = here;
+  c.received_at = start;
+  c.parser.divert(block->data);
+  io_->receive_block(c);
+}
+
+void Loop::drop_received(Connection& c) {
+  drop_block(c.received);
+  c.received = nullptr;
+}
+
+// The command, the first of the input, could not be run: its word joins the others again.
+void Loop::put_received_back(Connection& c) {
+  Buffer whole;
+  const size_t at = c.received_at;
+  const std::string_view word = {c.received->data, c.received_bytes};
+  if (!whole.append({c.input.data(), at}) || !whole.append(word) ||
+      !whole.append({c.input.data() + at, c.input.size() - at})) {
+    c.broken = true;
+  }
+  c.input.swap(whole);
+  drop_received(c);
+}
+
 void Loop::parse(Connection& c) {
-  while (!c.broken && !c.close_after_reply && !c.blocked) {
+  while (!c.broken && !c.close_after_reply && !c.blocked && c.missing_of_block() == 0) {
     const size_t first_word = batch_.words().size();
     const ParseStatus status = c.parser.parse(c.input.data() + c.parsed, c.input.size() - c.parsed,
                                               limits_, batch_.words());
-    if (status == ParseStatus::kIncomplete) break;
+    if (status == ParseStatus::kIncomplete) {
+      receive_into_block(c);
+      break;
+    }
     if (status == ParseStatus::kError) {
       run_batch();
       if (!c.blocked && !c.close_after_reply) fail(c, c.parser.error());
@@ -295,11 +337,11 @@ void Loop::parse(Connection& c) {
     c.parsed += c.parser.consumed();
     pool_.lend(c.output.own());  // if there is no memory, the reply finds out
     batch_.add(c, first_word, &c, start);
-    if (batch_.full()) run_batch();
+    if (batch_.full() || c.received) run_batch();
+    if (c.received && !c.blocked) drop_received(c);
   }
-  const uint64_t limit =
-      uint64_t(server_.config.query_buffer_bytes.load(std::memory_order_relaxed));
-  if (!c.blocked && c.input.size() - c.parsed + c.parser.held_bytes() > limit) {
+  const size_t in_block = c.received ? c.received_bytes : 0;
+  if (!c.blocked && c.input.size() - c.parsed + c.parser.held_bytes() + in_block > query_limit_bytes_) {
     log_warning("closing client %llu (%s): its command is longer than client-query-buffer-limit",
                 (unsigned long long)c.id, c.address.c_str());
     c.broken = true;
@@ -323,6 +365,7 @@ void Loop::run_batch() {
     Connection& c = *static_cast<Connection*>(tag);
     c.parsed = input_offset;
     c.parser.reset();
+    if (c.received) put_received_back(c);
     const bool for_output = batch_.output_full(c);
     if (!for_output) stall(c);
     if (for_output || c.input.size() > kStalledInputBytes) io_->pause_reading(c, true);

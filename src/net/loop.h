@@ -55,6 +55,9 @@ class Loop {
   void adopt(int fd);
   void refuse(int fd);
   void join_turn(Connection& c);
+  void receive_into_block(Connection& c);
+  void drop_received(Connection& c);
+  void put_received_back(Connection& c);
   void parse(Connection& c);
   void fail(Connection& c, const std::string& error);
   void finish(Connection& c);
@@ -77,7 +80,8 @@ class Loop {
   std::vector<int> mail_;
   Env env_;
   Batch batch_;
-  Parser::Limits limits_ = {};
+  Parser::Limits limits_ = {};      // read once for each turn
+  size_t query_limit_bytes_ = 0;
 
   std::vector<Connection*> in_turn_;  // those to be finished at the end of the turn
   std::vector<Connection*> held_;     // their replies wait for the log

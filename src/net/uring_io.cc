@@ -25,6 +25,7 @@ namespace {
 constexpr unsigned kEntries = 512;
 constexpr unsigned kReceiveBuffers = 256;
 constexpr size_t kReceiveBytes = 8 * 1024;
+constexpr size_t kReceiveBlockBytesMax = 16 << 20;  // at once, so that a slow client is seen to live
 
 class UringIo : public Io {
  public:
@@ -52,6 +53,8 @@ class UringIo : public Io {
   }
   void remove(Connection& c) override;
   void pause_reading(Connection& c, bool paused) override;
+  void receive_block(Connection& c) override;
+  size_t receive_block_bytes() const override { return 4 * kReceiveBytes; }
   void wait(int timeout_ms, Turn& turn) override;
   void send(Connection& c) override;
   void await_writable(Connection&, bool) override {}  // the kernel does
@@ -65,9 +68,11 @@ class UringIo : public Io {
     return reinterpret_cast<uint64_t>(&c) | request;
   }
 
+  bool take(Connection& c, std::string_view bytes);
   void arm_accept(size_t listener);
   void arm_mailbox();
   void arm_receive(Connection& c);
+  void arm_later(Connection& c);
   void submit_send(Connection& c);
   void cancel(uint64_t user_data) {
     ring_.prepare(IORING_OP_ASYNC_CANCEL, -1, kCancel).addr = user_data;
@@ -88,6 +93,7 @@ class UringIo : public Io {
   bool accepting_paused_ = false;
   int mailbox_fd_ = -1;
   std::vector<Listener> listeners_;
+  std::vector<Connection*> to_receive_;
 };
 
 // ---- accepting
@@ -131,8 +137,14 @@ void UringIo::arm_mailbox() {
 void UringIo::arm_receive(Connection& c) {
   if (c.receiving || c.reading_paused || c.at_eof || c.broken || c.closed) return;
   io_uring_sqe& sqe = ring_.prepare(IORING_OP_RECV, c.fd, tag(kReceive, c));
-  sqe.ioprio = IORING_RECV_MULTISHOT;
-  sqe.flags = IOSQE_BUFFER_SELECT;
+  if (const size_t missing = c.missing_of_block()) {
+    sqe.addr = reinterpret_cast<uint64_t>(c.received->data + c.received_bytes);
+    sqe.len = uint32_t(std::min(missing, kReceiveBlockBytesMax));
+    sqe.msg_flags = MSG_WAITALL;
+  } else {
+    if (c.careful == 0) sqe.ioprio = IORING_RECV_MULTISHOT;
+    sqe.flags = IOSQE_BUFFER_SELECT;
+  }
   c.receiving = true;
   c.requests++;
 }
@@ -140,7 +152,37 @@ void UringIo::arm_receive(Connection& c) {
 void UringIo::pause_reading(Connection& c, bool paused) {
   c.reading_paused = paused;
   if (paused && c.receiving) cancel(tag(kReceive, c));
-  if (!paused) arm_receive(c);
+  if (!paused) arm_later(c);
+}
+
+// With the next wait: by then it is known whether a block is to be received.
+void UringIo::arm_later(Connection& c) {
+  if (c.to_receive) return;
+  c.to_receive = true;
+  to_receive_.push_back(&c);
+}
+
+// A request that is under way ends, and the next is one for the block. For a while this client is
+// received from in single steps: else the start of its next value is copied out of many buffers.
+void UringIo::receive_block(Connection& c) {
+  constexpr unsigned kCarefulTimes = 64;
+  c.careful = kCarefulTimes;
+  if (c.receiving) {
+    cancel(tag(kReceive, c));
+  } else {
+    arm_later(c);
+  }
+}
+
+// Bytes that came into a buffer of the ring: those of a block first.
+bool UringIo::take(Connection& c, std::string_view bytes) {
+  if (const size_t missing = c.missing_of_block()) {
+    const size_t here = std::min(bytes.size(), missing);
+    memcpy(c.received->data + c.received_bytes, bytes.data(), here);
+    c.received_bytes += here;
+    bytes.remove_prefix(here);
+  }
+  return bytes.empty() || (pool_.lend(c.input) && c.input.append(bytes));
 }
 
 // Copied out of the kernel's buffer: some 50 bytes a command cost less than a buffer that is kept.
@@ -150,15 +192,18 @@ void UringIo::received(Connection& c, const io_uring_cqe& cqe, Turn& turn) {
     if (cqe.res > 0 && !c.closed) {
       reads++;
       input_bytes += uint64_t(cqe.res);
-      if (!pool_.lend(c.input) || !c.input.append({ring_.buffer(cqe), size_t(cqe.res)})) {
-        c.broken = true;
-      }
+      if (!take(c, {ring_.buffer(cqe), size_t(cqe.res)})) c.broken = true;
     }
     ring_.give_buffer_back(cqe);
+  } else if (cqe.res > 0) {
+    reads++;
+    input_bytes += uint64_t(cqe.res);
+    c.received_bytes += size_t(cqe.res);
   }
   if (ended) {
     c.receiving = false;
     c.requests--;
+    if (c.careful > 0) c.careful--;
   }
   if (c.closed) return;
   if (cqe.res == 0) {
@@ -167,7 +212,7 @@ void UringIo::received(Connection& c, const io_uring_cqe& cqe, Turn& turn) {
              cqe.res != -EAGAIN) {
     c.broken = true;
   }
-  if (ended) arm_receive(c);
+  if (ended) arm_later(c);
   if (cqe.res >= 0 || c.broken) turn.ready.push_back(&c);
 }
 
@@ -234,6 +279,7 @@ void UringIo::sent(Connection& c, const io_uring_cqe& cqe, Turn& turn) {
 
 void UringIo::remove(Connection& c) {
   c.closed = true;
+  if (c.to_receive) std::erase(to_receive_, &c);
   // Ends the requests that wait for the client.
   if (c.requests) shutdown(c.fd, SHUT_RDWR);
 }
@@ -263,6 +309,11 @@ void UringIo::wait(int timeout_ms, Turn& turn) {
     _exit(1);
   }
   enabled_ = true;
+  for (Connection* c : to_receive_) {
+    c->to_receive = false;
+    arm_receive(*c);
+  }
+  to_receive_.clear();
   ring_.enter(timeout_ms);
   ring_.for_each_completed([&](const io_uring_cqe& cqe) { completed(cqe, turn); });
 }

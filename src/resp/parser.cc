@@ -22,7 +22,7 @@ ParseStatus Parser::fail(std::string text) {
 // Keeps the words found so far as offsets, since the bytes may move before the next call.
 ParseStatus Parser::suspend(const char* data, Words& words, size_t first_word) {
   for (size_t i = first_word; i < words.size(); i++) {
-    partial_.push_back({size_t(words[i].data() - data), words[i].size()});
+    partial_.push_back({size_t(words[i].data() - data), words[i].size(), nullptr});
   }
   words.resize(first_word);
   suspended_ = true;
@@ -169,10 +169,18 @@ ParseStatus Parser::parse(const char* data, size_t length, const Limits& limits,
     words[first_word + partial_.size() + i] = words[first_word + i];
   }
   for (size_t i = 0; i < partial_.size(); i++) {
-    words[first_word + i] = {data + partial_[i].offset, partial_[i].length};
+    const Span& span = partial_[i];
+    words[first_word + i] = {span.diverted ? span.diverted : data + span.offset, span.length};
   }
   reset();
   return status;
+}
+
+void Parser::divert(const char* data) {
+  partial_.push_back({0, size_t(bulk_length_), data});
+  bulk_length_ = -1;
+  bulks_left_--;
+  diverted_ = true;
 }
 
 size_t Parser::missing_bytes(size_t length) const {

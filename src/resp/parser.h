@@ -45,12 +45,22 @@ class Parser {
 
   // Forgets a command that has not arrived whole: its first byte is the next to be parsed.
   void reset() {
-    suspended_ = false;
+    suspended_ = diverted_ = false;
     std::vector<Span>().swap(partial_);
   }
 
   size_t consumed() const { return position_; }
   const std::string& error() const { return error_; }
+
+  // The length of the word that is being received, and where it starts, counted from the start of
+  // the command; 0 if that is not known. Only after kIncomplete.
+  size_t open_word_bytes() const {
+    return suspended_ && !diverted_ && bulk_length_ > 0 ? size_t(bulk_length_) : 0;
+  }
+  size_t open_word_start() const { return position_; }
+  // That word, with its line end, is received elsewhere, and stands at `data` by the next call of
+  // parse(), for which the stream goes on behind it.
+  void divert(const char* data);
 
   // How many bytes are certainly missing to complete the current word; 1 if that is not known.
   // A hint for how much to receive at once.
@@ -62,6 +72,7 @@ class Parser {
  private:
   struct Span {
     size_t offset, length;
+    const char* diverted;  // the word is not in the stream but here
   };
 
   bool parse_whole(const char* data, size_t length, const Limits& limits, Words& words);
@@ -76,6 +87,7 @@ class Parser {
   size_t scanned_ = 0;         // inline and length lines: no line end before this offset
   int64_t bulks_left_ = -1;    // -1: the count is not known yet
   int64_t bulk_length_ = -1;   // of the word being received; -1: not known yet
+  bool diverted_ = false;      // one of its words was diverted
   bool suspended_ = false;     // a part of this command has been parsed by an earlier call
   std::vector<Span> partial_;  // its words so far, from the start of the command
   std::string error_;

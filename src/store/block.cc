@@ -14,6 +14,8 @@ constexpr size_t kHugeMapping = 4ULL << 20;
 constexpr size_t kUnmapAtOnce = 4ULL << 20;
 // So much of free places stays resident in any case.
 constexpr size_t kFreeBytesMin = 8ULL << 20;
+// So much of given up mappings of up to kUnmapAtOnce stays for the next.
+constexpr size_t kKeptBytesMax = 64ULL << 20;
 // So much may wait to be unmapped; then whoever drops unmaps.
 constexpr size_t kDroppedBytesMax = 256ULL << 20;
 
@@ -30,7 +32,51 @@ size_t BlockHeap::spare_bytes() const {
   return pool_.spare_bytes() + dropped_bytes_.load(std::memory_order_relaxed);
 }
 
+// A mapping that was given up lately spares the kernel, and us, the clearing of its pages.
+Block* BlockHeap::take_kept(size_t bytes) {
+  pthread_mutex_lock(&lock_);
+  Block** at = &kept_;
+  while (*at && pages_of((*at)->total_bytes()) != pages_of(bytes)) at = &(*at)->next;
+  Block* block = *at;
+  if (block) {
+    *at = block->next;
+    kept_bytes_ -= pages_of(bytes);
+    dropped_bytes_ -= pages_of(bytes);
+  }
+  pthread_mutex_unlock(&lock_);
+  return block;
+}
+
+bool BlockHeap::keep(Block* block) {
+  const size_t bytes = pages_of(block->total_bytes());
+  pthread_mutex_lock(&lock_);
+  const bool room = kept_bytes_ + bytes <= kKeptBytesMax;
+  if (room) {
+    block->next = kept_;
+    kept_ = block;
+    kept_bytes_ += bytes;
+    dropped_bytes_ += bytes;
+  }
+  pthread_mutex_unlock(&lock_);
+  return room;
+}
+
+// While more than `keep_bytes` are kept: one of them waits to be unmapped. The next is for the next
+// call: where blocks come and go, they shall not all be unmapped.
+void BlockHeap::drop_kept(size_t keep_bytes) {
+  pthread_mutex_lock(&lock_);
+  if (kept_bytes_ > keep_bytes) {
+    Block* block = kept_;
+    kept_ = block->next;
+    kept_bytes_ -= pages_of(block->total_bytes());
+    block->next = dropped_;
+    dropped_ = block;
+  }
+  pthread_mutex_unlock(&lock_);
+}
+
 Block* BlockHeap::make_mapped(size_t bytes) {
+  if (Block* kept = take_kept(bytes)) return new (kept) Block{};
   void* p =
       mmap(nullptr, pages_of(bytes), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
   if (p == MAP_FAILED) return nullptr;
@@ -49,14 +95,26 @@ Block* BlockHeap::make_in_slab(size_t bytes) {
 }
 
 Block* BlockHeap::make(std::string_view bytes) {
-  const size_t total = sizeof(Block) + bytes.size();
+  Block* block = make_empty(bytes.size());
+  if (!block) return nullptr;
+  memcpy(block->data, bytes.data(), bytes.size());
+  count(block);
+  return block;
+}
+
+void BlockHeap::count(Block* block) {
+  if (block->counted) return;
+  block->counted = 1;
+  used_bytes_ += pages_of(block->total_bytes());
+}
+
+Block* BlockHeap::make_empty(size_t bytes) {
+  const size_t total = sizeof(Block) + bytes + kBlockTailBytes;
   Block* block = total <= kSlabBlockBytesMax ? make_in_slab(total) : make_mapped(total);
   if (!block) return nullptr;
   block->references.store(1, std::memory_order_relaxed);
-  block->length_bytes = bytes.size();
+  block->length_bytes = bytes;
   block->heap = this;
-  memcpy(block->data, bytes.data(), bytes.size());
-  used_bytes_ += pages_of(total);
   return block;
 }
 
@@ -65,11 +123,11 @@ void drop_block(Block* block) {
 }
 
 void BlockHeap::destroy(Block* block) {
-  const size_t total = sizeof(Block) + block->length_bytes;
+  const size_t total = block->total_bytes();
   const Ref ref = block->ref;
-  used_bytes_ -= pages_of(total);
+  if (block->counted) used_bytes_ -= pages_of(total);
   if (!ref && total <= kUnmapAtOnce) {
-    munmap(block, pages_of(total));
+    if (!keep(block)) munmap(block, pages_of(total));
     return;
   }
   pthread_mutex_lock(&lock_);
@@ -97,7 +155,7 @@ bool BlockHeap::unmap_some() {
   if (block) dropped_ = block->next;
   pthread_mutex_unlock(&lock_);
   if (!block) return false;
-  const size_t pages = pages_of(sizeof(Block) + block->length_bytes);
+  const size_t pages = pages_of(block->total_bytes());
   if (pages <= kUnmapAtOnce) {
     munmap(block, pages);
     dropped_bytes_ -= pages;
@@ -114,6 +172,7 @@ bool BlockHeap::unmap_some() {
 }
 
 bool BlockHeap::release_some(size_t keep_bytes) {
+  drop_kept(keep_bytes);
   const bool more = unmap_some();
   return pool_.release(keep_bytes, 1) || more;
 }

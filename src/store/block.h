@@ -17,8 +17,12 @@ namespace ignix {
 
 class BlockHeap;
 
+// Room behind a block's bytes, for the line end that follows a value in the protocol.
+constexpr size_t kBlockTailBytes = 2;
+
 struct Block {
   std::atomic<uint32_t> references;
+  uint32_t counted;  // in used_bytes(): 0 or 1
   uint64_t length_bytes;
   BlockHeap* heap;
   Ref ref;      // its place in the slabs; 0: a mapping of its own
@@ -26,6 +30,7 @@ struct Block {
   char data[];
 
   std::string_view view() const { return {data, length_bytes}; }
+  size_t total_bytes() const { return sizeof(Block) + length_bytes + kBlockTailBytes; }
 };
 
 // Takes one more reference, to be given up with drop_block().
@@ -40,6 +45,10 @@ class BlockHeap {
 
   // A block with one reference, filled with `bytes`; nullptr if there is no memory.
   Block* make(std::string_view bytes);
+  // The same, to be filled by the caller. It does not count as used until count() is called: its
+  // length is only what a client has promised.
+  Block* make_empty(size_t bytes);
+  void count(Block* block);
 
   // Bytes of blocks in use, whole pages.
   size_t used_bytes() const { return used_bytes_.load(std::memory_order_relaxed); }
@@ -54,6 +63,9 @@ class BlockHeap {
   friend void drop_block(Block* block);
 
   Block* make_mapped(size_t bytes);
+  Block* take_kept(size_t bytes);
+  bool keep(Block* block);
+  void drop_kept(size_t keep_bytes);
   Block* make_in_slab(size_t bytes);
   void destroy(Block* block);
   bool unmap_some();
@@ -63,6 +75,8 @@ class BlockHeap {
   pthread_mutex_t lock_ = PTHREAD_MUTEX_INITIALIZER;
   Heap<BlockClasses> slabs_;  // under lock_
   Block* dropped_ = nullptr;  // under lock_: mappings to be given back
+  Block* kept_ = nullptr;     // under lock_: small mappings, for the next block of their length
+  size_t kept_bytes_ = 0;     // under lock_
 };
 
 }  // namespace ignix

@@ -236,8 +236,8 @@ bool Keyspace::erase(int db, const Key& key) {
 size_t Keyspace::memory_bytes(const Entry& entry) const {
   constexpr size_t kBucketShare = 10;
   size_t bytes = EntryClasses::bytes(EntryClasses::of(entry.total_bytes())) + kBucketShare;
-  if (entry.encoding() == Encoding::kBlock) bytes += sizeof(Block) + entry.block()->length_bytes;
-  if (const Block* key = entry.key_block()) bytes += sizeof(Block) + key->length_bytes;
+  if (entry.encoding() == Encoding::kBlock) bytes += entry.block()->total_bytes();
+  if (const Block* key = entry.key_block()) bytes += key->total_bytes();
   return bytes;
 }
 

@@ -24,6 +24,11 @@ StoredValue encode_integer(int64_t value, StringScratch& scratch) {
   return {Type::kString, Encoding::kInteger, {scratch.bytes, length}};
 }
 
+StoredValue block_value(Block* block, StringScratch& scratch) {
+  memcpy(scratch.bytes, &block, sizeof block);
+  return {Type::kString, Encoding::kBlock, {scratch.bytes, sizeof block}};
+}
+
 bool encode_string(std::string_view value, BlockHeap& blocks, StringScratch& scratch,
                    StoredValue& stored) {
   int64_t number;
@@ -37,8 +42,7 @@ bool encode_string(std::string_view value, BlockHeap& blocks, StringScratch& scr
   }
   Block* block = blocks.make(value);
   if (!block) return false;
-  memcpy(scratch.bytes, &block, sizeof block);
-  stored = {Type::kString, Encoding::kBlock, {scratch.bytes, sizeof block}};
+  stored = block_value(block, scratch);
   return true;
 }
 

@@ -22,6 +22,8 @@ std::string_view string_value(const Entry& entry, StringScratch& scratch);
 // result points into `value` or `scratch`. False if there is no memory for a block.
 bool encode_string(std::string_view value, BlockHeap& blocks, StringScratch& scratch,
                    StoredValue& stored);
+// A value that is in a block already, whose reference goes with it.
+StoredValue block_value(Block* block, StringScratch& scratch);
 StoredValue encode_integer(int64_t value, StringScratch& scratch);
 
 // The value as an integer; false if it is not one.
