@@ -7,6 +7,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <map>
 #include <memory>
 
 #include "client.h"
@@ -183,6 +184,75 @@ TEST(connections, values_change_while_they_are_sent) {
       CHECK(reply == bulk(std::string(value_bytes, letter)));
     }
   }
+}
+
+// Large values are received into their final place, whichever way their bytes arrive, and beside
+// small commands before and behind them.
+TEST(connections, large_values_in_pieces) {
+  Server server({.tcp = true, .appendonly = true});
+  server.start();
+  Client client(server);
+  Random random(seed());
+  std::map<std::string, std::string> model;
+  for (int round = 0; round < 60; round++) {
+    std::string sent;
+    std::vector<std::string> expected;
+    for (uint64_t i = 1 + random.below(6); i-- > 0;) {
+      const std::string key = "k" + std::to_string(random.below(8));
+      const size_t bytes = random.below(4) ? 8'000 + random.below(60'000) : random.below(1'500'000);
+      const std::string value(bytes, char('a' + random.below(26)));
+      switch (random.below(5)) {
+        case 0:
+          append_encoded({"MSET", key, value, "other", value}, &sent);
+          model[key] = model["other"] = value;
+          expected.push_back(kOk);
+          break;
+        case 1:
+          append_encoded({"SET", key, value, "XX", "GET"}, &sent);
+          expected.push_back(model.count(key) ? bulk(model[key]) : kNil);
+          if (model.count(key)) model[key] = value;
+          break;
+        case 2:
+          append_encoded({"ECHO", value}, &sent);
+          expected.push_back(bulk(value));
+          break;
+        case 3:
+          append_encoded({"GET", key}, &sent);
+          expected.push_back(model.count(key) ? bulk(model[key]) : kNil);
+          break;
+        default:
+          append_encoded({"SET", key, value}, &sent);
+          model[key] = value;
+          expected.push_back(kOk);
+      }
+    }
+    for (size_t at = 0; at < sent.size();) {
+      const size_t piece = random.below(3) ? 1 + random.below(200'000) : 1 + random.below(40);
+      CHECK(client.send(std::string_view(sent).substr(at, piece)));
+      at += piece;
+      if (random.below(8) == 0) usleep(useconds_t(random.below(300)));  // so that pieces are seen
+    }
+    for (const std::string& reply : expected) CHECK(client.read_reply() == reply);
+  }
+  server.kill9();
+  server.restart();
+  client.connect(server);
+  for (const auto& [key, value] : model) CHECK(client.command({"GET", key}) == bulk(value));
+}
+
+TEST(connections, gone_amid_a_large_value) {
+  Server server({.tcp = true, .unix_socket = false});
+  server.start();
+  Client other(server);
+  Random random(seed());
+  const std::string request = encode({"SET", "k", std::string(3'000'000, 'v')});
+  const long before_kb = server.memory_kb();
+  for (int i = 0; i < 100; i++) {
+    Client client(server);
+    CHECK(client.send(std::string_view(request).substr(0, random.below(request.size()))));
+  }
+  CHECK_EQ(other.command({"GET", "k"}), kNil);
+  if (server.memory_kb() - before_kb > growth_limit_kb(128)) FAIL("the server has grown");
 }
 
 // There is a limit over all clients too: together they would get twice as much.

@@ -16,6 +16,8 @@ constexpr size_t kStringBytesMax = 512ULL << 20;    // a string value
 
 // A turn of the loop.
 constexpr size_t kReadBytes = 16 * 1024;                // one read of one connection
+constexpr size_t kCarefulReadBytes = 1024;              // the same, where a large value is expected
+constexpr unsigned kCarefulReads = 64;                  // so many times
 constexpr size_t kBatchCommands = 64;                   // parsed, prefetched and run together
 constexpr uint32_t kPrefetchKeys = 4 * kBatchCommands;  // of one batch: more would not stay cached
 constexpr size_t kEventsPerTurn = 256;                  // connections served in one turn
@@ -60,6 +62,7 @@ constexpr uint64_t kFlushAtOnceKeys = 4096;     // larger databases are freed by
 // Log.
 constexpr size_t kLogRingBytes = 8ULL << 20;
 constexpr size_t kLogSlackBytes = 64 * 1024;       // left free for records a write may add
+constexpr size_t kReceiveBlockBytes = 16 * 1024;   // a word of this length is received into a block
 constexpr size_t kStalledInputBytes = 256 * 1024;  // received while waiting for the log
 constexpr int kLogRetryMs = 200;                   // after a failed write
 

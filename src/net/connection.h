@@ -37,6 +37,10 @@ struct Connection : Client {
     return received ? received->length_bytes + kBlockTailBytes - received_bytes : 0;
   }
 
+  // It sends large values: so many times it is received from in small steps, until it is known
+  // where the rest belongs.
+  unsigned careful = 0;
+
   bool at_eof = false;           // the client sends nothing more; it may still read
   bool broken = false;           // no byte goes in or out any more
   bool in_turn = false;          // on the loop's list of this turn
@@ -51,8 +55,7 @@ struct Connection : Client {
   std::unique_ptr<Gathered> gathered;  // `sending` as the kernel sees it, if it has shared pieces
   unsigned requests = 0;               // of this connection, not completed: it must not be freed
   bool receiving = false;              // one of them receives
-  bool to_receive = false; // the next one is to be made
-  unsigned careful = 0;    // so many times one receive at a time: it sends large values
+  bool to_receive = false;             // the next one is to be made
   bool closed = false;
 
   size_t unsent_bytes() const { return output.size() + sending.size(); }

@@ -56,8 +56,7 @@ class EpollIo : public Io {
     update(c);
   }
 
-  void receive_block(Connection&) override {}
-  size_t receive_block_bytes() const override { return 8 * 1024; }
+  void change_receive(Connection&) override {}
   void wait(int timeout_ms, Turn& turn) override;
   void send(Connection& c) override;
 
@@ -124,7 +123,10 @@ void EpollIo::receive(Connection& c) {
     }
   }
   // What belongs to a block goes there, what follows into the input.
-  iovec parts[2] = {{c.input.room(), c.input.room_bytes()}, {c.input.room(), c.input.room_bytes()}};
+  const size_t room = c.careful > 0 && open == 1 ? std::min(kCarefulReadBytes, c.input.room_bytes())
+                                                 : c.input.room_bytes();
+  if (c.careful > 0) c.careful--;
+  iovec parts[2] = {{c.input.room(), room}, {c.input.room(), room}};
   msghdr message = {};
   message.msg_iov = parts + 1;
   message.msg_iovlen = 1;
@@ -133,13 +135,11 @@ void EpollIo::receive(Connection& c) {
     message.msg_iov = parts;
     message.msg_iovlen = 2;
   }
-  const ssize_t got = message.msg_iovlen == 1
-                          ? recv(c.fd, c.input.room(), c.input.room_bytes(), 0)
-                          : recvmsg(c.fd, &message, 0);
+  const ssize_t got =
+      message.msg_iovlen == 1 ? recv(c.fd, c.input.room(), room, 0) : recvmsg(c.fd, &message, 0);
   reads++;
   if (got > 0) {
-    const size_t of_block =
-        message.msg_iovlen == 2 ? std::min(size_t(got), parts[0].iov_len) : 0;
+    const size_t of_block = message.msg_iovlen == 2 ? std::min(size_t(got), parts[0].iov_len) : 0;
     c.received_bytes += of_block;
     c.input.commit(size_t(got) - of_block);
     input_bytes += uint64_t(got);

@@ -34,11 +34,9 @@ class Io {
 
   // Receives from now on. False with errno.
   virtual bool add(Connection& connection) = 0;
-  // A block has come to be received into (Connection::missing_of_block()).
-  virtual void receive_block(Connection& connection) = 0;
-  // Worth it if at least so many bytes of it are missing.
-  virtual size_t receive_block_bytes() const = 0;
-
+  // The connection is to be received from otherwise than before: there is a block to receive into
+  // (Connection::missing_of_block()), or it has become `careful`.
+  virtual void change_receive(Connection& connection) = 0;
   // Before the descriptor is closed. The connection may be freed when `requests` is 0.
   virtual void remove(Connection& connection) = 0;
   // Whether the connection is received from.

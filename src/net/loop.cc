@@ -281,14 +281,21 @@ void Loop::parse_all() {
   for (size_t i = 0; i < in_turn_.size(); i++) parse(*in_turn_[i]);
 }
 
+// A long command has been copied together. The next one shall not be.
+void Loop::expect_large_values(Connection& c) {
+  const bool was_careful = c.careful > 0;
+  c.careful = kCarefulReads;
+  if (!was_careful) io_->change_receive(c);
+}
+
 // What has come of a long word moves to a block of its length, and the rest is received there.
 void Loop::receive_into_block(Connection& c) {
   const size_t length = c.parser.open_word_bytes();
   const size_t start = c.parser.open_word_start();
   // Behind others of this turn it has to wait: they may still be refused, and come again.
-  if (c.received || c.parsed > 0 || length < io_->receive_block_bytes()) return;
+  if (c.received || c.parsed > 0 || length < kReceiveBlockBytes) return;
   const size_t here = c.input.size() - std::min(start, c.input.size());
-  if (here + io_->receive_block_bytes() > length) return;
+  if (here + kReceiveBlockBytes / 2 > length) return;
   if (start + length > query_limit_bytes_) return;  // let it come that far
   Block* block = server_.keyspace.blocks().make_empty(length);
   if (!block) return;
@@ -298,7 +305,8 @@ void Loop::receive_into_block(Connection& c) {
   c.received_bytes = here;
   c.received_at = start;
   c.parser.divert(block->data);
-  io_->receive_block(c);
+  c.careful = kCarefulReads;
+  io_->change_receive(c);
 }
 
 void Loop::drop_received(Connection& c) {
@@ -333,19 +341,30 @@ void Loop::parse(Connection& c) {
       if (!c.blocked && !c.close_after_reply) fail(c, c.parser.error());
       return;
     }
+    if (c.parser.consumed() > query_limit_bytes_) {
+      batch_.words().resize(first_word);
+      return close_too_long(c);
+    }
     const size_t start = c.parsed;
     c.parsed += c.parser.consumed();
+    if (c.parser.consumed() >= kReceiveBlockBytes) expect_large_values(c);
     pool_.lend(c.output.own());  // if there is no memory, the reply finds out
     batch_.add(c, first_word, &c, start);
     if (batch_.full() || c.received) run_batch();
     if (c.received && !c.blocked) drop_received(c);
   }
+  if (c.close_after_reply) c.parsed = c.input.size();  // nobody looks at it any more
   const size_t in_block = c.received ? c.received_bytes : 0;
-  if (!c.blocked && c.input.size() - c.parsed + c.parser.held_bytes() + in_block > query_limit_bytes_) {
-    log_warning("closing client %llu (%s): its command is longer than client-query-buffer-limit",
-                (unsigned long long)c.id, c.address.c_str());
-    c.broken = true;
-  }
+  const size_t open = c.input.size() - c.parsed + c.parser.held_bytes() + in_block;
+  if (!c.blocked && open > query_limit_bytes_) close_too_long(c);
+}
+
+// What has been parsed before it is run and answered, as far as the client still takes it.
+void Loop::close_too_long(Connection& c) {
+  log_warning("closing client %llu (%s): its command is longer than client-query-buffer-limit",
+              (unsigned long long)c.id, c.address.c_str());
+  run_batch();
+  c.close_after_reply = true;
 }
 
 void Loop::fail(Connection& c, const std::string& error) {

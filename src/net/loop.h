@@ -55,6 +55,8 @@ class Loop {
   void adopt(int fd);
   void refuse(int fd);
   void join_turn(Connection& c);
+  void close_too_long(Connection& c);
+  void expect_large_values(Connection& c);
   void receive_into_block(Connection& c);
   void drop_received(Connection& c);
   void put_received_back(Connection& c);
@@ -80,7 +82,7 @@ class Loop {
   std::vector<int> mail_;
   Env env_;
   Batch batch_;
-  Parser::Limits limits_ = {};      // read once for each turn
+  Parser::Limits limits_ = {};  // read once for each turn
   size_t query_limit_bytes_ = 0;
 
   std::vector<Connection*> in_turn_;  // those to be finished at the end of the turn

@@ -25,7 +25,8 @@ namespace {
 constexpr unsigned kEntries = 512;
 constexpr unsigned kReceiveBuffers = 256;
 constexpr size_t kReceiveBytes = 8 * 1024;
-constexpr size_t kReceiveBlockBytesMax = 16 << 20;  // at once, so that a slow client is seen to live
+constexpr size_t kReceiveBlockBytesMax = 16
+                                         << 20;  // at once, so that a slow client is seen to live
 
 class UringIo : public Io {
  public:
@@ -53,8 +54,7 @@ class UringIo : public Io {
   }
   void remove(Connection& c) override;
   void pause_reading(Connection& c, bool paused) override;
-  void receive_block(Connection& c) override;
-  size_t receive_block_bytes() const override { return 4 * kReceiveBytes; }
+  void change_receive(Connection& c) override;
   void wait(int timeout_ms, Turn& turn) override;
   void send(Connection& c) override;
   void await_writable(Connection&, bool) override {}  // the kernel does
@@ -143,6 +143,8 @@ void UringIo::arm_receive(Connection& c) {
     sqe.msg_flags = MSG_WAITALL;
   } else {
     if (c.careful == 0) sqe.ioprio = IORING_RECV_MULTISHOT;
+    // A multishot request takes all that has come, into as many buffers as that needs.
+    if (c.careful > 0 && c.parser.missing_bytes(c.input.size()) == 1) sqe.len = kCarefulReadBytes;
     sqe.flags = IOSQE_BUFFER_SELECT;
   }
   c.receiving = true;
@@ -162,11 +164,8 @@ void UringIo::arm_later(Connection& c) {
   to_receive_.push_back(&c);
 }
 
-// A request that is under way ends, and the next is one for the block. For a while this client is
-// received from in single steps: else the start of its next value is copied out of many buffers.
-void UringIo::receive_block(Connection& c) {
-  constexpr unsigned kCarefulTimes = 64;
-  c.careful = kCarefulTimes;
+// The request that is under way ends.
+void UringIo::change_receive(Connection& c) {
   if (c.receiving) {
     cancel(tag(kReceive, c));
   } else {
