@@ -333,6 +333,30 @@ TEST(operation, limited_address_space) {
 }
 
 // The parent of a server in the background knows whether it came up.
+// Where io_uring is forbidden, epoll does it all, unless io_uring was asked for by name.
+TEST(operation, without_io_uring) {
+  Server server({.without_io_uring = true});
+  server.start();
+  Client client(server);
+  CHECK_EQ(client.command({"SET", "k", std::string(100'000, 'v')}), kOk);
+  CHECK(client.command({"GET", "k"}) == bulk(std::string(100'000, 'v')));
+  CHECK(client.command({"INFO", "server"}).find("multiplexing_api:epoll") != std::string::npos);
+  if (!*io_of_case()) {
+    CHECK(server.log().find("cannot set up io_uring: Operation not permitted; using epoll") !=
+          std::string::npos);
+  }
+}
+
+TEST(operation, io_is_what_was_asked_for) {
+  for (const char* option : {"--io", "--backend"}) {
+    Server server({.arguments = {option, "epoll"}});
+    server.start();
+    Client client(server);
+    CHECK(client.command({"INFO", "server"}).find("multiplexing_api:epoll") != std::string::npos);
+    CHECK(client.command({"CONFIG", "GET", "io"}) == array({bulk("io"), bulk("epoll")}));
+  }
+}
+
 TEST(operation, daemonize) {
   Server failing({.arguments = {"--daemonize", "yes", "--bind", "192.0.2.1"},
                   .tcp = true,

@@ -4,9 +4,12 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
 #include <netinet/in.h>
 #include <poll.h>
 #include <signal.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -20,6 +23,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <iterator>
 
 #include "runner.h"
 
@@ -72,6 +76,20 @@ int wait_with_limit(pid_t pid, int seconds, bool* timed_out) {
   while (waitpid(pid, &status, 0) < 0 && errno == EINTR) {
   }
   return code_of(status);
+}
+
+// From here on io_uring_setup(2) fails as where the sysctl io_uring_disabled, or a container's
+// filter, forbids it.
+void forbid_io_uring() {
+  sock_filter filter[] = {
+      BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(seccomp_data, nr)),
+      BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_io_uring_setup, 0, 1),
+      BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EPERM),
+      BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+  };
+  const sock_fprog program = {std::size(filter), filter};
+  prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
+  prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program);
 }
 
 }  // namespace
@@ -206,6 +224,7 @@ bool Server::start_once() {
   if (pid_ < 0) FAIL("fork failed");
   if (pid_ == 0) {
     prctl(PR_SET_PDEATHSIG, SIGKILL);
+    if (options_.without_io_uring) forbid_io_uring();
     if (options_.file_bytes != 0) {
       rlimit limit = {options_.file_bytes, options_.file_bytes};
       setrlimit(RLIMIT_FSIZE, &limit);

@@ -79,7 +79,9 @@ void check_entry(Keyspace& keyspace, int db, const std::string& text, const Expe
 
 using Model = std::unordered_map<std::string, Expected>;
 
-size_t pages_of_block(size_t bytes) { return (sizeof(ignix::Block) + bytes + ignix::kBlockTailBytes + 4095) / 4096 * 4096; }
+size_t pages_of_block(size_t bytes) {
+  return (sizeof(ignix::Block) + bytes + ignix::kBlockTailBytes + 4095) / 4096 * 4096;
+}
 
 // Bytes outside of the heap, by what the entries hold.
 size_t block_bytes_of(const Model& model) {

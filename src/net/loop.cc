@@ -159,11 +159,11 @@ void Loop::maintain() {
   maintained_ms_ = now_mono_ms_;
 }
 
-// Stalled connections are waiting for the log, whose progress wakes the loop, or for a turn.
+// Stalled connections wait for the log, whose progress wakes the loop, or for the next turn.
 int Loop::timeout_ms() {
   constexpr int kStalledMs = 1, kForEver = INT32_MAX;
   int ms = kForEver;
-  if (!stalled_.empty()) ms = kStalledMs;
+  if (!stalled_.empty()) ms = sliced_ ? 0 : kStalledMs;
   if (accept_again_ms_) ms = std::min(ms, kAcceptRetryMs);
   if (server_.config.timeout.load(std::memory_order_relaxed)) ms = std::min(ms, kIdleCheckMs);
   if (maintain_more_) {
@@ -263,6 +263,7 @@ void Loop::join_turn(Connection& c) {
 
 // Those that have waited for room in the log, or for their client to read, go first.
 void Loop::continue_stalled() {
+  sliced_ = false;
   std::vector<Connection*> waiting;
   waiting.swap(stalled_);
   for (Connection* c : waiting) {
@@ -279,6 +280,14 @@ void Loop::parse_all() {
       int64_t(kOutputBytesAllClients) - int64_t(server_.total(&LoopStatus::output_pending_bytes));
   for (Connection* c : turn_.ready) join_turn(*c);
   for (size_t i = 0; i < in_turn_.size(); i++) parse(*in_turn_[i]);
+}
+
+// Others have their turn before the rest of a deep pipeline, of which no more is received meanwhile
+// than is worth it.
+void Loop::end_slice(Connection& c) {
+  stall(c);
+  sliced_ = true;
+  if (c.input.size() - c.parsed > kStalledInputBytes) io_->pause_reading(c, true);
 }
 
 // A long command has been copied together. The next one shall not be.
@@ -352,11 +361,15 @@ void Loop::parse(Connection& c) {
     batch_.add(c, first_word, &c, start);
     if (batch_.full() || c.received) run_batch();
     if (c.received && !c.blocked) drop_received(c);
+    if (c.parsed >= kSliceBytes && c.parsed < c.input.size() && !c.blocked) {
+      end_slice(c);
+      break;
+    }
   }
   if (c.close_after_reply) c.parsed = c.input.size();  // nobody looks at it any more
   const size_t in_block = c.received ? c.received_bytes : 0;
   const size_t open = c.input.size() - c.parsed + c.parser.held_bytes() + in_block;
-  if (!c.blocked && open > query_limit_bytes_) close_too_long(c);
+  if (!c.blocked && !c.stalled && open > query_limit_bytes_) close_too_long(c);
 }
 
 // What has been parsed before it is run and answered, as far as the client still takes it.

@@ -56,6 +56,7 @@ class Loop {
   void refuse(int fd);
   void join_turn(Connection& c);
   void close_too_long(Connection& c);
+  void end_slice(Connection& c);
   void expect_large_values(Connection& c);
   void receive_into_block(Connection& c);
   void drop_received(Connection& c);
@@ -88,6 +89,7 @@ class Loop {
   std::vector<Connection*> in_turn_;  // those to be finished at the end of the turn
   std::vector<Connection*> held_;     // their replies wait for the log
   std::vector<Connection*> stalled_;  // they have commands that could not be run yet
+  bool sliced_ = false;               // some of them only for the sake of others
   std::vector<Connection*> dead_;     // to be freed at the end of the turn
   uint64_t log_tail_before_ = 0;      // of the turn
   int64_t now_mono_ms_ = 0;           // read once for each turn
