@@ -134,7 +134,6 @@ void Uring::enter(int timeout_ms) {
   const long submitted =
       syscall(SYS_io_uring_enter, fd_, prepared_, timeout_ms != 0 ? 1 : 0,
               IORING_ENTER_GETEVENTS | IORING_ENTER_EXT_ARG, &argument, sizeof argument);
-  enters_++;
   // A signal, the timeout, or completions to be taken first: what was not submitted stays prepared.
   if (submitted > 0) prepared_ -= unsigned(submitted);
 }

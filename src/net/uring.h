@@ -49,8 +49,6 @@ class Uring {
     give_buffer(uint16_t(cqe.flags >> IORING_CQE_BUFFER_SHIFT));
   }
 
-  uint64_t enters() const { return enters_; }
-
  private:
   bool set_up(unsigned entries, io_uring_params& params);
   bool map_rings(const io_uring_params& params);
@@ -71,7 +69,6 @@ class Uring {
   io_uring_buf_ring* buffer_ring_ = nullptr;
   size_t buffer_bytes_ = 0;
   uint16_t buffer_mask_ = 0, buffer_tail_ = 0;
-  uint64_t enters_ = 0;
 };
 
 }  // namespace ignix
