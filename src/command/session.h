@@ -32,9 +32,9 @@ struct Session {
   bool close_after_reply = false;  // nothing more of this client is run
   bool blocked = false;            // its next command waits: for the log, or for the client to read
   uint64_t log_position = 0;       // the reply waits until the log is acknowledged up to here
-  Block* received = nullptr;       // a word of the command being run that came straight into a block
-  Output output;                   // replies not sent yet
-  size_t sending_bytes = 0;        // and those that the kernel is still sending, if they are many
+  Block* received = nullptr;  // a word of the command being run that came straight into a block
+  Output output;              // replies not sent yet
+  size_t sending_bytes = 0;   // and those that the kernel is still sending, if they are many
 };
 
 }  // namespace ignix
