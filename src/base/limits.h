@@ -16,9 +16,9 @@ constexpr size_t kStringBytesMax = 512ULL << 20;    // a string value
 
 // A turn of the loop.
 constexpr size_t kReadBytes = 16 * 1024;    // one read of one connection
-constexpr size_t kSliceBytes = 16 * 1024;   // run for one connection; the rest next turn
-constexpr size_t kCarefulReadBytes = 1024;  // the same, where a large value is expected
+constexpr size_t kCarefulReadBytes = 1024;  // one, where a large value is expected
 constexpr unsigned kCarefulReads = 64;      // so many times
+constexpr size_t kSliceBytes = 16 * 1024;   // run for one connection; the rest next turn
 constexpr size_t kBatchCommands = 64;       // parsed, prefetched and run together
 constexpr uint32_t kPrefetchKeys = 4 * kBatchCommands;  // of one batch: more would not stay cached
 constexpr size_t kEventsPerTurn = 256;                  // connections served in one turn

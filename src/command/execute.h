@@ -18,7 +18,7 @@ class Batch {
  public:
   explicit Batch(Env& env) : env_(env) {
     requests_.reserve(kBatchCommands);
-    hashes_.reserve(kBatchCommands);
+    hashes_.reserve(kPrefetchKeys);
   }
 
   // The parser appends a command's words here; then add().
@@ -28,7 +28,10 @@ class Batch {
   // stay where they are until run(). `tag` is handed back by on_blocked.
   void add(Session& session, size_t first_word, void* tag, size_t input_offset);
 
-  bool full() const { return requests_.size() >= kBatchCommands; }
+  // Of keys as well: commands of several keys each shall all find theirs prefetched.
+  bool full() const {
+    return requests_.size() >= kBatchCommands || hashes_.size() >= kPrefetchKeys;
+  }
   bool empty() const { return requests_.empty(); }
 
   // Runs all in order, and forgets them. `on_blocked(tag, input_offset)` is called for the first

@@ -83,7 +83,7 @@ bool Loop::open(const std::vector<int>& listeners, std::string& error) {
   return opened;
 }
 
-// What --io asks for; `auto`: io_uring, where the kernel allows it to all loops.
+// What --io asks for; `auto`: io_uring, until the kernel refuses it to a loop.
 Io* Loop::make_io(std::string& error) {
   const IoChoice choice = IoChoice(server_.config.io.load());
   if (choice != IoChoice::kEpoll) {

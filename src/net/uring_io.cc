@@ -25,8 +25,8 @@ namespace {
 constexpr unsigned kEntries = 512;
 constexpr unsigned kReceiveBuffers = 256;
 constexpr size_t kReceiveBytes = 8 * 1024;
-constexpr size_t kReceiveBlockBytesMax = 16
-                                         << 20;  // at once, so that a slow client is seen to live
+// Received into a block by one request, so that a slow client is seen to live.
+constexpr size_t kReceiveBlockBytesMax = 16 << 20;
 
 class UringIo : public Io {
  public:
