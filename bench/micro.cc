@@ -281,8 +281,7 @@ void KeyspaceBench::grow(uint64_t count) {
 void KeyspaceBench::prefetch(const ignix::Key* keys, size_t count) const {
   uint64_t hashes[kPipeline];
   for (size_t i = 0; i < count; i++) hashes[i] = keys[i].hash;
-  keyspace_.prefetch_buckets(0, hashes, count);
-  keyspace_.prefetch_entries(0, hashes, count);
+  keyspace_.prefetch(0, hashes, count);
 }
 
 void KeyspaceBench::run(Operation operation, size_t count, size_t batch) {

@@ -467,8 +467,7 @@ struct Prefetcher {
     for (uint64_t i = 0; !p.stopping.load(std::memory_order_relaxed); i++) {
       const Key key = p.keyspace.key(key_text(i % 3'000));
       const int db = int(i % kDatabases);
-      p.keyspace.prefetch_buckets(db, &key.hash, 1);
-      p.keyspace.prefetch_entries(db, &key.hash, 1);
+      p.keyspace.prefetch(db, &key.hash, 1);
       if (i % 100 == 0) p.keyspace.maintain(uint32_t(i / 100 % p.keyspace.stripe_count()));
       if (i % 5'000 == 0) p.keyspace.maintain_shared(i % 2);
       if (i % 1'000 == 0) sched_yield();

@@ -252,8 +252,7 @@ std::string any_key(const Fixture& fixture, Random& random) {
 TEST(table, empty) {
   Fixture f(0);
   CHECK(!f.table().find(Fixture::hash("k"), "k"));
-  f.table().prefetch_bucket(Fixture::hash("k"));
-  f.table().prefetch_entries(Fixture::hash("k"));
+  CHECK(!f.table().home_hint(Fixture::hash("k")));
   CHECK(f.insert("k"));
   CHECK(!f.table().find(Fixture::hash("k2"), "k2"));
   f.erase("k");

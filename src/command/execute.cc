@@ -82,25 +82,17 @@ void Batch::add(Session& session, size_t first_word, void* tag, size_t input_off
 
 // Commands behind one another are mostly for the same database.
 void Batch::prefetch() const {
-  const auto for_each_database = [this](auto fetch) {
-    for (size_t i = 0; i < requests_.size();) {
-      const int db = requests_[i].session->db.load(std::memory_order_relaxed);
-      const uint32_t first = requests_[i].first_hash;
-      uint32_t end = first;
-      for (; i < requests_.size(); i++) {
-        const Request& request = requests_[i];
-        if (request.session->db.load(std::memory_order_relaxed) != db) break;
-        end = request.first_hash + request.hash_count;
-      }
-      fetch(db, hashes_.data() + first, std::min(end - first, kPrefetchKeys));
+  for (size_t i = 0; i < requests_.size();) {
+    const int db = requests_[i].session->db.load(std::memory_order_relaxed);
+    const uint32_t first = requests_[i].first_hash;
+    uint32_t end = first;
+    for (; i < requests_.size(); i++) {
+      const Request& request = requests_[i];
+      if (request.session->db.load(std::memory_order_relaxed) != db) break;
+      end = request.first_hash + request.hash_count;
     }
-  };
-  for_each_database([this](int db, const uint64_t* hashes, size_t count) {
-    env_.keyspace->prefetch_buckets(db, hashes, count);
-  });
-  for_each_database([this](int db, const uint64_t* hashes, size_t count) {
-    env_.keyspace->prefetch_entries(db, hashes, count);
-  });
+    env_.keyspace->prefetch(db, hashes_.data() + first, end - first);
+  }
 }
 
 // A command that may write needs room in the log. What it takes there is its words again, a DEL

@@ -113,16 +113,15 @@ class SlabPool {
         .store(uint8_t(size_class), std::memory_order_relaxed);
   }
 
-  // Without any lock: asks for the cache lines of what stands at `ref`, as many as its size class
-  // may cover, but not more than a few. `ref` may be any number.
-  void prefetch(Ref ref) const {
-    constexpr size_t kLines = 4;
+  // Without any lock: the bytes at `ref`, as many as its slab's size class has. They can be read,
+  // whatever they are; false if `ref`, which may be any number, is not in memory that was ever used.
+  bool extent(Ref ref, const char*& first, const char*& last) const {
     const uint64_t index = ref >> (Classes::kSlabBits - 3);
-    if (index >= classes_.usable()) return;
-    const char* p = base() + ref * 8;
-    const char* last = p + Classes::bytes(class_of(uint32_t(index))) - 1;
-    for (size_t i = 0; i < kLines && p < last; i++, p += 64) __builtin_prefetch(p);
-    __builtin_prefetch(last);
+    if (index >= classes_.usable()) return false;
+    const size_t end = ref * 8 + Classes::bytes(class_of(uint32_t(index)));
+    first = base() + ref * 8;
+    last = base() + end - 1;
+    return end <= places_.usable();
   }
 
   // A few milliseconds of work that no command shall wait for: makes a region ready before it is

@@ -101,30 +101,6 @@ void Keyspace::unlock_all() {
   for (uint32_t i = stripe_count_; i-- > 0;) unlock(stripes_[i]);
 }
 
-void Keyspace::prefetch_buckets(int db, const uint64_t* hashes, size_t count) const {
-  for (size_t i = 0; i < count; i++) {
-    table(db, stripe_index(hashes[i])).prefetch_bucket(hashes[i]);
-  }
-}
-
-// Those in overflow buckets, a few in a hundred, come last: each would have to be waited for.
-void Keyspace::prefetch_entries(int db, const uint64_t* hashes, size_t count) const {
-  constexpr size_t kOverflowsMax = 32;
-  struct {
-    uint64_t hash;
-    const Bucket* bucket;
-  } overflows[kOverflowsMax];
-  size_t overflow_count = 0;
-  for (size_t i = 0; i < count; i++) {
-    const Bucket* bucket = table(db, stripe_index(hashes[i])).prefetch_entries(hashes[i]);
-    if (bucket && overflow_count < kOverflowsMax) overflows[overflow_count++] = {hashes[i], bucket};
-  }
-  for (size_t i = 0; i < overflow_count; i++) {
-    const auto [hash, bucket] = overflows[i];
-    table(db, stripe_index(hash)).prefetch_in(*bucket, hash);
-  }
-}
-
 Entry* Keyspace::find(int db, const Key& key) const {
   const SlotPlace place = table(db, stripe_index(key.hash)).find(key.hash, key.text);
   return place ? entry(place.ref()) : nullptr;

@@ -82,13 +82,9 @@ class Keyspace {
   void lock_all();
   void unlock_all();
 
-  // Without the lock, ahead of the commands: hints for the cache, for many keys of one database.
-  // First their buckets; when those have come, the entries they name.
-  //
-  // A prefetch is cheap, but the page walk before it is not, and processors overlap walks only as
-  // far as they look ahead: some 500 instructions. So these are short loops with nothing between.
-  void prefetch_buckets(int db, const uint64_t* hashes, size_t count) const;
-  void prefetch_entries(int db, const uint64_t* hashes, size_t count) const;
+  // Without the lock, ahead of the commands: asks for the cache lines that look-ups of these keys
+  // will need, so that their waits overlap. A hint, whatever happens meanwhile.
+  void prefetch(int db, const uint64_t* hashes, size_t count) const;
 
   // From here on: the key's stripe is locked. An Entry stays valid until the next call that changes
   // anything in its stripe.

@@ -104,32 +104,18 @@ class Table {
   // The slot that points at `ref`, if there is one in this table.
   SlotPlace find_ref(uint64_t hash, Ref ref) const;
 
-  // Without the lock, hints for the cache: the home bucket's line;
-  void prefetch_bucket(uint64_t hash) const {
-    const uint32_t buckets = state_.buckets.load(std::memory_order_relaxed);
-    if (buckets && areas_) __builtin_prefetch(at(home(hash, buckets)));
-  }
-  // then, when it has come, the lines of the entries that may be meant. If the bucket names none,
-  // its overflow bucket is fetched and returned, for prefetch_in().
-  const Bucket* prefetch_entries(uint64_t hash) const {
+  // Without the lock, for the prefetch of a batch: the bucket in which a key would be looked for
+  // first, and the one behind that. nullptr: none.
+  const Bucket* home_hint(uint64_t hash) const {
     const uint32_t buckets = state_.buckets.load(std::memory_order_relaxed);
     if (!buckets || !areas_) return nullptr;
     const uint32_t index = home(hash, buckets);
     // The areas may be fresh ones already, and the number of buckets still that of the old.
-    if (!is_usable(areas_->buckets, index)) return nullptr;
-    const Bucket* bucket = at(index);
-    if (prefetch_in(*bucket, hash)) return nullptr;
-    const uint32_t next = bucket->overflow();
-    if (!next || !is_usable(areas_->overflow, next)) return nullptr;
-    __builtin_prefetch(overflow_at(next));
-    return overflow_at(next);
+    return is_usable(areas_->buckets, index) ? at(index) : nullptr;
   }
-  bool prefetch_in(const Bucket& bucket, uint64_t hash) const {
-    const SlotMask found = bucket.match(fingerprint_of(hash));
-    for (SlotMask mask = found; mask; mask &= mask - 1) {
-      pool_.prefetch(bucket.ref(first_slot(mask)));
-    }
-    return found;
+  const Bucket* next_hint(const Bucket& bucket) const {
+    const uint32_t next = bucket.overflow();
+    return next && is_usable(areas_->overflow, next) ? overflow_at(next) : nullptr;
   }
 
  private:
