@@ -26,6 +26,7 @@ from dataclasses import dataclass, field
 sys.dont_write_bytecode = True  # bench/ holds sources only
 
 import report
+import special
 from servers import Launcher, thread_seconds
 
 HERE = os.path.dirname(os.path.abspath(__file__))
@@ -86,7 +87,6 @@ def make_rows():
     return rows
 
 
-SPECIAL = {"memory": "memory, empty and with keys", "growth": "latency while the key space grows"}
 DEFAULT_ROWS = "get-p1,set-p1,get-p16,set-p16,get-p64,set-p64"
 
 
@@ -139,7 +139,8 @@ class Bench:
         self.softirq = softirq_thread(options.server_cpu)
 
     def run_load(self, server, arguments):
-        command = ["taskset", "-c", str(self.o.load_cpu)] if self.o.load_cpu >= 0 else []
+        pinned = self.o.load_cpu >= 0 and server.cpu is not None
+        command = ["taskset", "-c", str(self.o.load_cpu)] if pinned else []
         command += [self.load, "--port", str(server.port), "--pid", str(server.pid), "--json",
                     "--key-length", str(KEY_LENGTH)] + arguments
         done = subprocess.run(command, capture_output=True, text=True)
@@ -150,6 +151,9 @@ class Bench:
             say(f"  {server.name}: {result['errors']} errors ({result['first_error']}), "
                 f"{result['unanswered']} unanswered")
         return result
+
+    say = staticmethod(say)
+    sleep = staticmethod(time.sleep)
 
     def keys_of(self, row):
         return row.keys or self.o.keys
@@ -304,74 +308,6 @@ class Bench:
                  self.aof_table(rows)]
         return "\n".join(part for part in parts if part)
 
-    # ---- memory ----
-
-    def run_memory(self):
-        names = [name for name in self.names if name not in FLOORS]
-        self.results["memory"] = found = {}
-        for keys in self.o.memory_keys:
-            for name in names:
-                found.setdefault(name, {})[keys] = self.memory_of(name, keys)
-        header = ["server", "empty, KB"]
-        header += [f"{keys:,} keys, MB" for keys in self.o.memory_keys]
-        header += [f"beyond, {keys:,} keys" for keys in self.o.memory_keys]
-        lines = []
-        for name in names:
-            runs = [found[name][keys] for keys in self.o.memory_keys]
-            empty = statistics.median(run["empty_rss"] for run in runs)
-            lines.append([name, report.number(empty / 1024)] +
-                         [report.number(run["rss"] / 1e6) for run in runs] +
-                         [report.number(run["beyond"]) for run in runs])
-        return ("## Memory (VmRSS), keys of 16 bytes and values of 64\n\n" +
-                report.table(header, lines) +
-                "\n\"Beyond\": bytes for each key beyond its own and its value's.\n")
-
-    def memory_of(self, name, keys):
-        server = self.launcher.start(name)
-        try:
-            empty = server.status_bytes("VmRSS")
-            self.fill(server, keys, 64, connections=2)
-            rss = server.status_bytes("VmRSS")
-            beyond = (rss - empty) / keys - KEY_LENGTH - 64
-            say(f"memory {name:12} {keys:12,} keys: empty {empty / 1e6:.1f} MB, "
-                f"full {rss / 1e6:.1f} MB, {beyond:.1f} bytes a key beyond key and value")
-            return {"empty_rss": empty, "rss": rss, "peak_rss": server.status_bytes("VmHWM"),
-                    "beyond": beyond}
-        finally:
-            server.stop()
-
-    # ---- growth ----
-
-    def run_growth(self):
-        columns = []
-        for name in self.names:
-            if name in FLOORS:
-                continue
-            say(f"growth {name}: PING, then {self.o.growth_keys:,} new keys, no pipeline")
-            server = self.launcher.start(name)
-            try:
-                columns += self.growth_of(server)
-            finally:
-                server.stop()
-        self.results["growth"] = dict(columns)
-        rate = f"{self.o.growth_rate:,} a second" if self.o.growth_rate else "as fast as it goes"
-        return (f"## Growth: {self.o.growth_keys:,} new keys, pipeline 1, {rate}, beside as many "
-                "PINGs\n\nRequests by latency.\n\n" + report.histogram_table(columns))
-
-    def growth_of(self, server):
-        columns = []
-        for command in ("ping", "set"):
-            arguments = ["--command", command, "--keys", str(self.o.growth_keys), "--order",
-                         "sequential", "--requests", str(self.o.growth_keys), "--connections",
-                         str(self.o.connections), "--histogram"]
-            if self.o.growth_rate:
-                arguments += ["--rate", str(self.o.growth_rate), "--pipeline", "16"]
-            result = self.measured_run(server, arguments)
-            say(f"  {command}: p99.9 {result['p999_us']:,.0f} us, max {result['max_us']:,.0f} us, "
-                f"others took {max(0, result['others']):.2f} CPUs")
-            columns.append((f"{server.name} {command.upper()}", result))
-        return columns
-
 
 def version_of(path, flag):
     try:
@@ -433,6 +369,7 @@ def parse_options():
     p.add_argument("--alone", action="store_true",
                    help="one server at a time, started and filled anew for every repeat")
     p.add_argument("--memory-keys", default="100k,1m,10m")
+    p.add_argument("--shrink-keys", type=count, default=2000000)
     p.add_argument("--growth-keys", type=count, default=10000000)
     p.add_argument("--growth-rate", type=int, default=0, help="requests a second; 0: no limit")
     p.add_argument("--server-cpu", type=int, default=0)
@@ -450,16 +387,16 @@ def parse_options():
 
 
 def choose_rows(pattern_list):
-    rows, special = [], []
+    rows, others = [], []
     for pattern in pattern_list.split(","):
         pattern = "*" if pattern == "all" else pattern
         found = [row for row in make_rows() if fnmatch.fnmatch(row.name, pattern)]
-        extra = [name for name in SPECIAL if fnmatch.fnmatch(name, pattern)]
+        extra = [name for name in special.ROWS if fnmatch.fnmatch(name, pattern)]
         if not found and not extra:
             sys.exit(f"no such row: {pattern} (see --list)")
         rows += [row for row in found if row not in rows]
-        special += [name for name in extra if name not in special]
-    return rows, special
+        others += [name for name in extra if name not in others]
+    return rows, others
 
 
 def choose_servers(o):
@@ -497,12 +434,12 @@ def main():
     if o.list:
         for row in make_rows():
             print(f"{row.name:24} {row.what}")
-        for name, what in SPECIAL.items():
+        for name, (what, _) in special.ROWS.items():
             print(f"{name:24} {what}")
         return
     # Ends like an interrupt, so that the servers are stopped.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    rows, special = choose_rows(o.rows)
+    rows, others = choose_rows(o.rows)
     names, custom = choose_servers(o)
     with tempfile.TemporaryDirectory() as directory:
         load = find_tool("load", o.load, directory)
@@ -514,10 +451,7 @@ def main():
         if rows:
             bench.run_rows(rows)
             parts.append(bench.rows_report(rows))
-        if "memory" in special:
-            parts.append(bench.run_memory())
-        if "growth" in special:
-            parts.append(bench.run_growth())
+        parts += [special.ROWS[name][1](bench) for name in others]
     text = "\n".join(parts)
     print(text)
     write_results(o, text, bench, rows)

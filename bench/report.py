@@ -1,5 +1,6 @@
 """Writes what was measured: tables in markdown and a bar chart in SVG."""
 
+import statistics
 from html import escape
 
 COLOURS = ["#b8bcc4", "#8d94a1", "#d9822b", "#2b6cb0", "#4c9a5b", "#8b5fa8", "#b04a5a", "#777733"]
@@ -22,6 +23,18 @@ def table(header, rows):
     lines = ["| " + " | ".join(header) + " |", "|---" + "|---:" * (len(header) - 1) + "|"]
     lines += ["| " + " | ".join(row) + " |" for row in rows]
     return "\n".join(lines) + "\n"
+
+
+def merged(results):
+    """Runs of one workload as one: histograms are added up, of other figures it is the median."""
+    histogram = {}
+    for result in results:
+        for end, count in result["histogram"]:
+            histogram[end] = histogram.get(end, 0) + count
+    whole = {name: statistics.median(result[name] for result in results)
+             for name, value in results[0].items() if isinstance(value, (int, float))}
+    return {**whole, "max_us": max(result["max_us"] for result in results),
+            "histogram": sorted(histogram.items())}
 
 
 def histogram_table(columns):

@@ -26,6 +26,7 @@ class Server:
         self.name = name
         self.port = port
         self.directory = directory
+        self.cpu = cpu  # None: not pinned
         self.log_path = os.path.join(directory, "server.log")
         pinned = ["taskset", "-c", str(cpu)] if cpu is not None else []
         with open(self.log_path, "wb") as log:
@@ -63,6 +64,13 @@ class Server:
                 if line.startswith(field + ":"):
                     return int(line.split()[1]) * 1024
         return 0
+
+    def ask(self, *words):
+        """One command, whose reply is one line: that line without its first character."""
+        request = f"*{len(words)}\r\n" + "".join(f"${len(w)}\r\n{w}\r\n" for w in words)
+        with socket.create_connection(("127.0.0.1", self.port)) as s, s.makefile("rb") as replies:
+            s.sendall(request.encode())
+            return replies.readline().decode().strip()[1:]
 
     def cpu_seconds(self):
         """Time on a CPU of all its threads."""
@@ -108,11 +116,11 @@ class Launcher:
         return shlex.split(text.replace("{port}", str(port)).replace("{dir}", directory)
                            .replace("{aof}", aof_word))
 
-    def start(self, name, aof=False, fsync="everysec"):
+    def start(self, name, aof=False, fsync="everysec", extra=(), pinned=True):
         port = free_port()
         directory = tempfile.mkdtemp(prefix=f"bench-{name}-", dir=self.work_dir)
-        return Server(name, self.command(name, port, directory, aof, fsync), port, directory,
-                      self.cpu)
+        command = self.command(name, port, directory, aof, fsync) + list(extra)
+        return Server(name, command, port, directory, self.cpu if pinned else None)
 
     def start_floor(self, name, request_bytes, reply):
         """name is floor-epoll or floor-uring."""

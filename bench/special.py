@@ -1,0 +1,180 @@
+"""Rows of compare.py that are not the load of one workload on filled servers: memory, growth,
+shrinking, threads. Each takes a Bench, and returns its part of the report."""
+
+import concurrent.futures
+import statistics
+
+import report
+
+FLOORS = ("floor-epoll", "floor-uring")
+KEY_LENGTH = 16
+VALUE_LENGTH = 64
+GROWTH_PARTS = 20  # PING and SET in turn
+
+
+def real_servers(bench):
+    return [name for name in bench.names if name not in FLOORS]
+
+
+# ---- memory ----
+
+
+def run_memory(bench):
+    names = real_servers(bench)
+    bench.results["memory"] = found = {}
+    for keys in bench.o.memory_keys:
+        for name in names:
+            found.setdefault(name, {})[keys] = memory_of(bench, name, keys)
+    header = ["server", "empty, KB"]
+    header += [f"{keys:,} keys, MB" for keys in bench.o.memory_keys]
+    header += [f"beyond, {keys:,} keys" for keys in bench.o.memory_keys]
+    lines = []
+    for name in names:
+        runs = [found[name][keys] for keys in bench.o.memory_keys]
+        empty = statistics.median(run["empty_rss"] for run in runs)
+        lines.append([name, report.number(empty / 1024)] +
+                     [report.number(run["rss"] / 1e6) for run in runs] +
+                     [report.number(run["beyond"]) for run in runs])
+    return ("## Memory (VmRSS), keys of 16 bytes and values of 64\n\n" +
+            report.table(header, lines) +
+            "\n\"Beyond\": bytes for each key beyond its own and its value's.\n")
+
+
+def memory_of(bench, name, keys):
+    server = bench.launcher.start(name)
+    try:
+        empty = server.status_bytes("VmRSS")
+        bench.fill(server, keys, VALUE_LENGTH, connections=2)
+        rss = server.status_bytes("VmRSS")
+        beyond = (rss - empty) / keys - KEY_LENGTH - VALUE_LENGTH
+        bench.say(f"memory {name:12} {keys:12,} keys: empty {empty / 1e6:.1f} MB, "
+                  f"full {rss / 1e6:.1f} MB, {beyond:.1f} bytes a key beyond key and value")
+        return {"empty_rss": empty, "rss": rss, "peak_rss": server.status_bytes("VmHWM"),
+                "beyond": beyond}
+    finally:
+        server.stop()
+
+
+# ---- shrinking ----
+
+
+def run_shrink(bench):
+    """Deletes most keys at random, and compares with a server that never had more than are left."""
+    keys = bench.o.shrink_keys
+    lines = []
+    for name in real_servers(bench):
+        server = bench.launcher.start(name)
+        try:
+            bench.fill(server, keys, VALUE_LENGTH)
+            full = server.status_bytes("VmRSS")
+            # So many random DELs, repeats among them, leave a tenth.
+            bench.run_load(server, ["--command", "raw", "--template", "DEL {key}", "--prefix",
+                                    "key:", "--keys", str(keys), "--requests",
+                                    str(int(keys * 2.3026)), "--pipeline", "16"])
+            left = int(server.ask("DBSIZE"))
+            bench.sleep(2)
+            after = server.status_bytes("VmRSS")
+            server.ask("MEMORY", "PURGE")
+            purged = server.status_bytes("VmRSS")
+        finally:
+            server.stop()
+        fresh = memory_of(bench, name, left)["rss"]
+        bench.results[f"shrink/{name}"] = {"full": full, "left": left, "after": after,
+                                           "purged": purged, "fresh": fresh}
+        lines.append([name, report.number(full / 1e6), f"{left:,}", report.number(after / 1e6),
+                      report.number(purged / 1e6), report.number(fresh / 1e6),
+                      report.ratio(after, fresh), report.ratio(purged, fresh)])
+    header = ["server", "full, MB", "keys left", "2 s later, MB", "after MEMORY PURGE, MB",
+              "fresh server, MB", "later / fresh", "purged / fresh"]
+    return (f"## Shrinking: {keys:,} keys, a tenth of them left\n\n" +
+            report.table(header, lines))
+
+
+# ---- growth ----
+
+
+def run_growth(bench):
+    columns = []
+    for name in real_servers(bench):
+        bench.say(f"growth {name}: {bench.o.growth_keys:,} new keys, no pipeline, and PINGs")
+        server = bench.launcher.start(name)
+        try:
+            columns += growth_of(bench, server)
+        finally:
+            server.stop()
+    bench.results["growth"] = dict(columns)
+    rate = (f"{bench.o.growth_rate:,} a second" if bench.o.growth_rate
+            else "as fast as it goes")
+    return (f"## Growth: {bench.o.growth_keys:,} new keys, pipeline 1, {rate}, in turn with as "
+            f"many PINGs, in {GROWTH_PARTS} parts\n\nRequests by latency; p50 to p99.9, rate and "
+            "CPU are medians of the parts.\n\n" + report.histogram_table(columns))
+
+
+def growth_of(bench, server):
+    """PING and SET take turns, so that what the machine does to one it does to both."""
+    runs = {"PING": [], "SET": []}
+    share = max(1, bench.o.growth_keys // GROWTH_PARTS)
+    for part in range(GROWTH_PARTS):
+        for command, results in runs.items():
+            arguments = ["--command", command.lower(), "--keys", str(share), "--prefix",
+                         f"{part:02}:", "--order", "sequential", "--requests", str(share),
+                         "--connections", str(bench.o.connections), "--histogram"]
+            if bench.o.growth_rate:
+                arguments += ["--rate", str(bench.o.growth_rate), "--pipeline", "16"]
+            results.append(bench.measured_run(server, arguments))
+    columns = []
+    for command, results in runs.items():
+        whole = report.merged(results)
+        bench.say(f"  {command}: p99.9 {whole['p999_us']:,.0f} us, max {whole['max_us']:,.0f} us, "
+                  f"others took {max(0, whole['others']):.2f} CPUs")
+        columns.append((f"{server.name} {command}", whole))
+    return columns
+
+
+# ---- threads ----
+
+
+def run_threads(bench):
+    """CPU for a request with one and with two event loops. Nothing is pinned, and two load
+    generators run at once: on two CPUs they share them with the server in both cases alike."""
+    servers = {threads: bench.launcher.start("ignix", extra=["--threads", str(threads)],
+                                             pinned=False) for threads in (1, 2)}
+    found = {}
+    try:
+        for server in servers.values():
+            bench.fill(server, bench.o.keys, VALUE_LENGTH)
+        for _ in range(bench.o.repeat):
+            for command in ("get", "set"):
+                for threads, server in servers.items():
+                    found.setdefault((command, threads), []).append(
+                        cpu_under_two_loads(bench, server, command))
+    finally:
+        for server in servers.values():
+            server.stop()
+    bench.results["threads"] = {f"{command}/{threads}": runs
+                                for (command, threads), runs in found.items()}
+    lines = []
+    for command in ("get", "set"):
+        one, two = (statistics.median(found[command, threads]) for threads in (1, 2))
+        lines.append([f"{command.upper()}, pipeline 64", report.number(one), report.number(two),
+                      report.ratio(two, one)])
+    return ("## Threads: server CPU per request, ns; two load generators, nothing pinned\n\n" +
+            report.table(["workload", "1 thread", "2 threads", "2 / 1"], lines))
+
+
+def cpu_under_two_loads(bench, server, command):
+    arguments = ["--command", command, "--pipeline", "64", "--keys", str(bench.o.keys),
+                 "--connections", str(bench.o.connections // 2), "--seconds",
+                 str(bench.o.seconds)]
+    before = server.cpu_seconds()
+    with concurrent.futures.ThreadPoolExecutor(2) as pool:
+        runs = list(pool.map(lambda _: bench.run_load(server, arguments), range(2)))
+    return (server.cpu_seconds() - before) / sum(run["ops"] for run in runs) * 1e9
+
+
+ROWS = {
+    "memory": ("memory, empty and with keys", run_memory),
+    "shrink": ("memory after most keys are deleted", run_shrink),
+    "growth": ("latency while the key space grows", run_growth),
+    "threads": ("CPU of one and of two event loops", run_threads),
+}
