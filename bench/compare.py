@@ -32,6 +32,7 @@ from servers import Launcher, thread_seconds
 HERE = os.path.dirname(os.path.abspath(__file__))
 ROOT = os.path.dirname(HERE)
 FLOORS = ("floor-epoll", "floor-uring")
+RATIOS = (("redis", "ignix"), ("ignix", "floor-uring"), ("ignix-epoll", "floor-epoll"))
 KEY_LENGTH = 16
 DISTURBED = 0.05  # CPUs that others use during a run from which the run is repeated
 
@@ -63,11 +64,12 @@ def make_rows():
         for p in (1, 16, 64):
             rows.append(Row(f"{command}-10m-p{p}", f"10 M keys: {command.upper()}, pipeline {p}",
                             command, p, keys=10000000))
-    for text, value, keys in (("1k", 1000, 200000), ("16k", 16000, 20000), ("128k", 128000, 2000),
-                              ("2m", 2000000, 100)):
+    for text, value, keys, connections in (("1k", 1000, 200000, 50), ("32k", 32 << 10, 10000, 20),
+                                           ("256k", 256 << 10, 2000, 20), ("2m", 2 << 20, 200, 20)):
         for command in ("get", "set"):
-            what = f"{command.upper()}, values of {value:,} bytes"
-            rows.append(Row(f"{command}-v{text}-p1", what, command, 1, keys=keys, value=value))
+            what = f"{command.upper()}, values of {value:,} bytes, {connections} connections"
+            rows.append(Row(f"{command}-v{text}-p1", what, command, 1, keys=keys, value=value,
+                            extra=["--connections", str(connections)]))
     for fsync in ("everysec", "always"):
         for p in (1, 16, 64):
             rows.append(Row(f"set-aof-{fsync}-p{p}", f"SET, AOF {fsync}, pipeline {p}", "set", p,
@@ -245,9 +247,17 @@ class Bench:
         runs = self.results.get((row.name, name))
         return statistics.median(run[what] for run in runs) if runs else None
 
+    def paired_ratio(self, row, one, other):
+        """Median over the rounds, in each of which both ran within seconds of each other."""
+        runs = [[run["server_cpu_ns_per_op"] for run in self.results.get((row.name, name), [])]
+                for name in (one, other)]
+        ratios = [a / b for a, b in zip(*runs) if b]
+        return statistics.median(ratios) if ratios else None
+
     def metric_table(self, rows, what, ratios):
         header = ["workload"] + self.names
-        header += ["redis / ignix", "ignix / lowest floor"] if ratios else []
+        pairs = [pair for pair in RATIOS if set(pair) <= set(self.names)] if ratios else []
+        header += [f"{one} / {other}" for one, other in pairs]
         lines = []
         for row in rows:
             values = {name: self.median(row, name, what) for name in self.names}
@@ -256,10 +266,7 @@ class Bench:
                 busy = self.median(row, name, "server_cores")
                 mark = "*" if busy is not None and busy < 0.9 and what == "ops_per_s" else ""
                 cells.append(report.number(values[name]) + mark)
-            if ratios:
-                floor = min([values[n] for n in FLOORS if values.get(n)], default=None)
-                cells += [report.ratio(values.get("redis"), values.get("ignix")),
-                          report.ratio(values.get("ignix"), floor)]
+            cells += [report.number(self.paired_ratio(row, one, other)) for one, other in pairs]
             lines.append([f"{row.what} (`{row.name}`)"] + cells)
         return report.table(header, lines)
 
@@ -405,7 +412,7 @@ def choose_servers(o):
     for name in o.servers.split(",") + list(custom):
         if name == "ignix" and not os.access(o.ignix, os.X_OK):
             say(f"left out: ignix, there is no {o.ignix}")
-        elif name not in FLOORS and name not in ("redis", "ignix") and name not in custom:
+        elif name not in FLOORS + ("redis", "ignix", "ignix-epoll") and name not in custom:
             sys.exit(f"no such server: {name}")
         else:
             names.append(name)

@@ -110,8 +110,9 @@ class Launcher:
                   "--appendonly", aof_word, "--appendfsync", fsync]
         if name == "redis":
             return [self.redis, "--save", "", "--auto-aof-rewrite-percentage", "0"] + common
-        if name == "ignix":
-            return [self.ignix, "--threads", "1"] + common + self.ignix_args
+        if name in ("ignix", "ignix-epoll"):
+            io = ["--io", "epoll"] if name == "ignix-epoll" else []
+            return [self.ignix, "--threads", "1"] + common + io + self.ignix_args
         text = self.custom[name]
         return shlex.split(text.replace("{port}", str(port)).replace("{dir}", directory)
                            .replace("{aof}", aof_word))
