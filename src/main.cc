@@ -251,7 +251,7 @@ void wait_for_stop(Process& process) {
   const sigset_t signals = handled_signals();
   uint64_t before[3] = {};
   int64_t before_ms = monotonic_ms();
-  int64_t timeout_before = server.config.timeout;
+  bool watched_before = server.config.watches_clients();
   for (;;) {
     const timespec second = {1, 0};
     const int signal = sigtimedwait(&signals, nullptr, &second);
@@ -260,9 +260,10 @@ void wait_for_stop(Process& process) {
       return;
     }
     sample_rates(server, before, before_ms);
-    // A loop without anything to do sleeps for ever, unless clients may time out.
-    if (server.config.timeout != timeout_before) wake_loops(process);
-    timeout_before = server.config.timeout;
+    // A loop without anything to do sleeps for ever, unless it watches its clients.
+    const bool watched = server.config.watches_clients();
+    if (watched != watched_before) wake_loops(process);
+    watched_before = watched;
   }
 }
 

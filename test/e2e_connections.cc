@@ -186,6 +186,30 @@ TEST(connections, values_change_while_they_are_sent) {
   }
 }
 
+// The kernel sends large values from the pages they are stored in, and holds on to those that a
+// client has not read. Whoever gets the memory of such a value next must not show in its reply.
+TEST(connections, values_are_gone_before_they_are_read) {
+  Server server({.tcp = true, .unix_socket = false});
+  server.start();
+  Client other(server);
+  for (const size_t value_bytes : {17'000, 40'000, 100'000, 900'000, 1'500'000}) {
+    const std::string before(value_bytes, 'a'), after(value_bytes, 'z');
+    Client slow[8];
+    for (size_t i = 0; i < std::size(slow); i++) {
+      slow[i].connect(server);
+      const std::string key = "k" + std::to_string(i);
+      CHECK_EQ(other.command({"SET", key, before}), kOk);
+      CHECK(slow[i].send_command({"GET", key}));
+      CHECK(slow[i].readable(10'000 * slowness()));
+      CHECK_EQ(other.command({"DEL", key}), integer(1));
+      for (int j = 0; j < 4; j++) {
+        CHECK_EQ(other.command({"SET", "j" + std::to_string(j), after}), kOk);
+      }
+    }
+    for (Client& client : slow) CHECK(client.read_reply() == bulk(before));
+  }
+}
+
 // Large values are received into their final place, whichever way their bytes arrive, and beside
 // small commands before and behind them.
 TEST(connections, large_values_in_pieces) {
@@ -361,6 +385,36 @@ TEST(connections, signals_that_must_not_matter) {
   server.send_signal(SIGCONT);
   for (Client& client : clients) CHECK_EQ(client.read_reply()[0], ':');
   CHECK_EQ(clients[0].command({"GET", "n"}), bulk("8"));
+}
+
+// client-output-buffer-limit, hard and soft: who does not read is closed, who reads is not.
+TEST(connections, output_limits) {
+  Server server({.arguments = {"--client-output-buffer-limit", "normal", "16mb", "4mb", "1"}});
+  server.start();
+  Client other(server);
+  CHECK_EQ(other.command({"CONFIG", "GET", "client-output-buffer-limit"}),
+           array({bulk("client-output-buffer-limit"),
+                  bulk("normal 16777216 4194304 1 slave 268435456 67108864 60 pubsub 33554432 "
+                       "8388608 60")}));
+  CHECK_EQ(other.command({"SET", "k", std::string(1 << 20, 'v')}), kOk);
+  const std::string get = encode({"GET", "k"});
+  for (const int gets : {40, 10}) {
+    Client silent(server);
+    std::string sent;
+    for (int i = 0; i < gets; i++) sent += get;
+    const size_t log_before = server.log().size();
+    CHECK(silent.send_without_reading(sent));
+    CHECK(server.wait_log("bytes of replies, client-output-buffer-limit", log_before));
+    CHECK(silent.read_until_close().size() < size_t(gets) << 20);
+    CHECK_EQ(other.command({"CONFIG", "SET", "client-output-buffer-limit", "normal 0 4mb 1"}), kOk);
+  }
+  for (int i = 0; i < 50; i++) CHECK(other.command({"GET", "k"}).size() > 1 << 20);
+  CHECK_EQ(other.command({"CONFIG", "SET", "client-output-buffer-limit", "normal 1 2"}),
+           "-ERR CONFIG SET failed (possibly related to argument 'client-output-buffer-limit') - "
+           "Wrong number of arguments in buffer limit configuration.\r\n");
+  CHECK_EQ(other.command({"CONFIG", "SET", "client-output-buffer-limit", "slow 1 2 3"}),
+           "-ERR CONFIG SET failed (possibly related to argument 'client-output-buffer-limit') - "
+           "Invalid client class specified in buffer limit configuration.\r\n");
 }
 
 TEST(connections, idle_timeout) {

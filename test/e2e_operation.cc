@@ -334,8 +334,8 @@ TEST(operation, limited_address_space) {
 
 // The parent of a server in the background knows whether it came up.
 // Where io_uring is forbidden, epoll does it all, unless io_uring was asked for by name.
-TEST(operation, without_io_uring) {
-  Server server({.without_io_uring = true});
+TEST(operation, without_newer_calls) {
+  Server server({.without_newer_calls = true});
   server.start();
   Client client(server);
   CHECK_EQ(client.command({"SET", "k", std::string(100'000, 'v')}), kOk);

@@ -79,11 +79,12 @@ int wait_with_limit(pid_t pid, int seconds, bool* timed_out) {
 }
 
 // From here on io_uring_setup(2) fails as where the sysctl io_uring_disabled, or a container's
-// filter, forbids it.
-void forbid_io_uring() {
+// filter, forbids it; vmsplice(2) too.
+void forbid_newer_calls() {
   sock_filter filter[] = {
       BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(seccomp_data, nr)),
-      BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_io_uring_setup, 0, 1),
+      BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_io_uring_setup, 1, 0),
+      BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_vmsplice, 0, 1),
       BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EPERM),
       BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
   };
@@ -224,7 +225,7 @@ bool Server::start_once() {
   if (pid_ < 0) FAIL("fork failed");
   if (pid_ == 0) {
     prctl(PR_SET_PDEATHSIG, SIGKILL);
-    if (options_.without_io_uring) forbid_io_uring();
+    if (options_.without_newer_calls) forbid_newer_calls();
     if (options_.file_bytes != 0) {
       rlimit limit = {options_.file_bytes, options_.file_bytes};
       setrlimit(RLIMIT_FSIZE, &limit);

@@ -31,6 +31,7 @@ void Output::drop_pieces() {
   }
   std::vector<Piece>().swap(pieces_);
   first_ = passed_ = shared_bytes_ = 0;
+  can_lend_ = false;
 }
 
 void Output::truncate(size_t bytes) {
@@ -60,9 +61,16 @@ void Output::swap(Output& other) {
   std::swap(first_, other.first_);
   std::swap(passed_, other.passed_);
   std::swap(shared_bytes_, other.shared_bytes_);
+  std::swap(can_lend_, other.can_lend_);
 }
 
-int Output::gather(iovec* into, int count) const {
+const SharedBytes* Output::lendable_front() const {
+  if (first_ == pieces_.size() || pieces_[first_].at > passed_) return nullptr;
+  const SharedBytes& shared = pieces_[first_].shared;
+  return shared.lend ? &shared : nullptr;
+}
+
+int Output::gather(iovec* into, int count, bool only_copied) const {
   int used = 0;
   size_t own_from = 0;
   const auto add = [&](const char* data, size_t bytes) {
@@ -71,6 +79,7 @@ int Output::gather(iovec* into, int count) const {
   for (size_t i = first_; i < pieces_.size() && used + 2 < count; i++) {
     const size_t own_to = pieces_[i].at - passed_;
     add(own_.data() + own_from, own_to - own_from);
+    if (only_copied && pieces_[i].shared.lend) return used;
     add(pieces_[i].shared.bytes.data(), pieces_[i].shared.bytes.size());
     own_from = own_to;
     if (i + 1 < pieces_.size()) continue;

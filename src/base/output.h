@@ -13,11 +13,14 @@
 
 namespace ignix {
 
-// Bytes that stay as they are until drop(owner) is called, from any thread.
+// Bytes that stay as they are until drop(owner) is called, from any thread. With a `lend` the
+// kernel may be given their pages instead of a copy, once lend(owner) has been called: they stay as
+// they are for as long as it needs them.
 struct SharedBytes {
   std::string_view bytes;
   void* owner;
   void (*drop)(void* owner);
+  void (*lend)(void* owner) = nullptr;
 };
 
 class Output {
@@ -40,6 +43,7 @@ class Output {
   void append_shared(const SharedBytes& shared) {
     pieces_.push_back({shared, passed_ + own_.size()});
     shared_bytes_ += shared.bytes.size();
+    can_lend_ = can_lend_ || shared.lend;
   }
 
   // Takes bytes off the front.
@@ -55,8 +59,14 @@ class Output {
   void clear();
   void swap(Output& other);
 
-  // The front as at most `count` pieces; returns how many they are.
-  int gather(iovec* into, int count) const;
+  // The front as at most `count` pieces, up to one that can be lent if `only_copied`; returns how
+  // many they are.
+  int gather(iovec* into, int count, bool only_copied = false) const;
+
+  // Whether there is, or was a moment ago, a piece that can be lent.
+  bool can_lend() const { return can_lend_; }
+  // The front, if it is (what is left of) such a piece; else nullptr.
+  const SharedBytes* lendable_front() const;
 
   // Whether all are bytes of its own: data().
   bool is_plain() const { return pieces_.empty(); }
@@ -79,6 +89,7 @@ class Output {
   size_t first_ = 0;         // those before it are done
   size_t passed_ = 0;        // own bytes consumed since pieces_ was empty
   size_t shared_bytes_ = 0;  // left to send of the pieces
+  bool can_lend_ = false;    // one of the pieces can be lent
 };
 
 }  // namespace ignix

@@ -91,7 +91,7 @@ bool store_string(Call& call, const Key& key, std::string_view value, int64_t ex
   StoredValue stored;
   if (Block* block = call.session.received; block && value.data() == block->data) {
     hold_block(block);
-    call.keyspace().blocks().count(block);
+    call.keyspace().blocks().adopt(block);
     return call.keyspace().put(call.db(), key, block_value(block, scratch), expiry_ms,
                                call.env.clock);
   }
@@ -106,7 +106,13 @@ void reply_value(Call& call, const Entry* entry) {
   if (value.size() < kShareBytes) return call.reply.bulk(value);
   Block* const block = entry->block();
   hold_block(block);
-  call.reply.bulk({value, block, [](void* held) { drop_block(static_cast<Block*>(held)); }});
+  const auto drop = [](void* held) { drop_block(static_cast<Block*>(held)); };
+  const auto lend = [](void* held) { static_cast<Block*>(held)->lent.store(true); };
+  if (block->can_lend()) {
+    call.reply.shared({block->bulk(), block, drop, lend});
+  } else {
+    call.reply.shared({block->bulk(), block, drop});
+  }
 }
 
 }  // namespace

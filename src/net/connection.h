@@ -41,6 +41,8 @@ struct Connection : Client {
   // where the rest belongs.
   unsigned careful = 0;
 
+  int64_t much_output_since_ms = 0;  // its output is past the soft limit since then; 0: it is not
+
   bool at_eof = false;           // the client sends nothing more; it may still read
   bool broken = false;           // no byte goes in or out any more
   bool in_turn = false;          // on the loop's list of this turn

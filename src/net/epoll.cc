@@ -12,6 +12,7 @@
 
 #include "base/limits.h"
 #include "net/io.h"
+#include "net/splice.h"
 
 namespace ignix {
 namespace {
@@ -86,8 +87,10 @@ class EpollIo : public Io {
 
   void accept_from(int listener, Turn& turn);
   void receive(Connection& c);
+  void send_spliced(Connection& c);
 
   BufferPool& pool_;
+  Splicer splicer_;
   int epoll_fd_ = -1;
   std::vector<int> listeners_;
 };
@@ -178,7 +181,16 @@ void EpollIo::wait(int timeout_ms, Turn& turn) {
   }
 }
 
+void EpollIo::send_spliced(Connection& c) {
+  size_t sent;
+  if (!splicer_.send(c.fd, c.output, sent)) c.broken = true;
+  writes++;
+  output_bytes += sent;
+  await_writable(c, !c.output.empty());
+}
+
 void EpollIo::send(Connection& c) {
+  if (splicer_.wants(c.output)) return send_spliced(c);
   iovec pieces[kSendPieces];
   msghdr message = {};
   message.msg_iov = pieces;

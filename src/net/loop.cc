@@ -21,7 +21,7 @@
 namespace ignix {
 namespace {
 
-constexpr int kIdleCheckMs = 1000;
+constexpr int kOverdueCheckMs = 1000;
 constexpr int kStopMs = 1000;  // for replies on their way when the server stops
 
 std::string address_text(const sockaddr_storage& at, const std::string& unix_path) {
@@ -39,9 +39,20 @@ std::string address_text(const sockaddr_storage& at, const std::string& unix_pat
   return unix_path + ":0";
 }
 
-void set_socket_options(int fd, int keepalive_seconds) {
+bool is_loopback(const sockaddr_storage& at) {
+  if (at.ss_family == AF_INET) {
+    return ntohl(reinterpret_cast<const sockaddr_in&>(at).sin_addr.s_addr) >> 24 == IN_LOOPBACKNET;
+  }
+  const auto& in = reinterpret_cast<const sockaddr_in6&>(at);
+  return at.ss_family == AF_INET6 && IN6_IS_ADDR_LOOPBACK(&in.sin6_addr);
+}
+
+// A client on this machine is behind no network that could be congested, so the cheapest control
+// will do: one that paces what it sends (BBR) sets a timer for each segment.
+void set_socket_options(int fd, const sockaddr_storage& peer, int keepalive_seconds) {
   int on = 1;
   setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+  if (is_loopback(peer)) setsockopt(fd, IPPROTO_TCP, TCP_CONGESTION, "reno", 4);
   if (keepalive_seconds <= 0) return;
   int probe_seconds = std::max(1, keepalive_seconds / 3), probes = 3;
   setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof on);
@@ -127,7 +138,7 @@ void Loop::turn() {
   run_batch();
   log_written();
   finish_all();
-  close_idle();
+  close_overdue();
   close_all_dead();
   // Behind the closing, which makes room below maxclients.
   adopt_all();
@@ -165,7 +176,7 @@ int Loop::timeout_ms() {
   int ms = kForEver;
   if (!stalled_.empty()) ms = sliced_ ? 0 : kStalledMs;
   if (accept_again_ms_) ms = std::min(ms, kAcceptRetryMs);
-  if (server_.config.timeout.load(std::memory_order_relaxed)) ms = std::min(ms, kIdleCheckMs);
+  if (server_.config.watches_clients()) ms = std::min(ms, kOverdueCheckMs);
   if (maintain_more_) {
     ms = std::min(ms, kMaintainIdleMs);
   } else if (batch_.commands_run() != commands_maintained_) {
@@ -240,7 +251,7 @@ void Loop::adopt(int fd) {
   length = sizeof local;
   getsockname(fd, reinterpret_cast<sockaddr*>(&local), &length);
   c->local = local.ss_family == AF_UNIX;
-  if (!c->local) set_socket_options(fd, int(server_.config.tcp_keepalive.load()));
+  if (!c->local) set_socket_options(fd, peer, int(server_.config.tcp_keepalive.load()));
   c->fd = fd;
   c->loop = index_;
   c->id = server_.next_client_id.fetch_add(1, std::memory_order_relaxed);
@@ -461,6 +472,9 @@ void Loop::finish(Connection& c) {
   }
   const bool done = c.close_after_reply || (c.at_eof && !c.stalled && !c.reading_paused);
   if (c.broken || (done && c.unsent_bytes() == 0)) return close_connection(c);
+  if (!c.output.empty() || !c.sending.empty() || c.much_output_since_ms) {
+    if (over_output_limit(c)) return close_connection(c);
+  }
   const size_t sending = c.sending.size() > kSmallSendBytes ? c.sending.size() : 0;
   const size_t pending = c.output.size() + sending;
   c.sending_bytes = sending;
@@ -494,17 +508,37 @@ void Loop::close_connection(Connection& c) {
   dead_.push_back(&c);
 }
 
-// Once a second, and only where `timeout` asks for it.
-void Loop::close_idle() {
+// client-output-buffer-limit.
+bool Loop::over_output_limit(Connection& c) {
+  const OutputLimit& limit = server_.config.output_limits[ClientClass::kNormal];
+  const int64_t bytes = int64_t(c.unsent_bytes());
+  const int64_t hard = limit.hard_bytes.load(std::memory_order_relaxed);
+  const int64_t soft = limit.soft_bytes.load(std::memory_order_relaxed);
+  if (soft == 0 || bytes <= soft) {
+    c.much_output_since_ms = 0;
+  } else if (c.much_output_since_ms == 0) {
+    c.much_output_since_ms = now_mono_ms_;
+  }
+  const bool too_long = c.much_output_since_ms &&
+                        now_mono_ms_ - c.much_output_since_ms > limit.soft_seconds * 1000;
+  if (!too_long && (hard == 0 || bytes <= hard)) return false;
+  log_warning("closing client %llu (%s): %lld bytes of replies, client-output-buffer-limit",
+              (unsigned long long)c.id, c.address.c_str(), (long long)bytes);
+  return true;
+}
+
+// Once a second.
+void Loop::close_overdue() {
+  if (!server_.config.watches_clients() || now_mono_ms_ - overdue_check_ms_ < kOverdueCheckMs) return;
+  overdue_check_ms_ = now_mono_ms_;
   const int64_t timeout_ms = server_.config.timeout.load(std::memory_order_relaxed) * 1000;
-  if (timeout_ms == 0 || now_mono_ms_ - idle_check_ms_ < kIdleCheckMs) return;
-  idle_check_ms_ = now_mono_ms_;
-  std::vector<Connection*> idle;
-  status_.registry.for_each([&](Client& c) {
-    const int64_t active_ms = c.active_ms.load(std::memory_order_relaxed);
-    if (now_mono_ms_ - active_ms > timeout_ms) idle.push_back(static_cast<Connection*>(&c));
+  std::vector<Connection*> overdue;
+  status_.registry.for_each([&](Client& client) {
+    Connection& c = static_cast<Connection&>(client);
+    const int64_t idle_ms = now_mono_ms_ - c.active_ms.load(std::memory_order_relaxed);
+    if ((timeout_ms && idle_ms > timeout_ms) || over_output_limit(c)) overdue.push_back(&c);
   });
-  for (Connection* c : idle) close_connection(*c);
+  for (Connection* c : overdue) close_connection(*c);
 }
 
 void Loop::close_all_dead() {

@@ -45,7 +45,7 @@ class Loop {
   void run_batch();
   void log_written();
   void finish_all();
-  void close_idle();
+  void close_overdue();
   void close_all_dead();
   void adopt_all();
   void accept_all();
@@ -68,6 +68,7 @@ class Loop {
   bool may_answer(const Connection& c) const;
   void stall(Connection& c);
   void close_connection(Connection& c);
+  bool over_output_limit(Connection& c);
   void finish_stop();
 
   Server& server_;
@@ -93,7 +94,7 @@ class Loop {
   std::vector<Connection*> dead_;     // to be freed at the end of the turn
   uint64_t log_tail_before_ = 0;      // of the turn
   int64_t now_mono_ms_ = 0;           // read once for each turn
-  int64_t idle_check_ms_ = 0;         // when clients were last looked at for `timeout`
+  int64_t overdue_check_ms_ = 0;      // when clients were last looked at for it
   int64_t maintained_ms_ = 0;         // when maintain() last worked
   uint64_t commands_maintained_ = 0;  // commands run by then
   bool maintain_more_ = false;        // it left work undone

@@ -17,6 +17,7 @@
 #include "base/limits.h"
 #include "base/log.h"
 #include "net/io.h"
+#include "net/splice.h"
 #include "net/uring.h"
 
 namespace ignix {
@@ -61,7 +62,7 @@ class UringIo : public Io {
 
  private:
   // What a completion is about: one of these, and a connection's address or a listener's number.
-  enum Request : uint64_t { kReceive, kSend, kAccept, kMailbox, kCancel };
+  enum Request : uint64_t { kReceive, kSend, kWritable, kAccept, kMailbox, kCancel };
   static constexpr uint64_t kRequestMask = 7;
 
   static uint64_t tag(Request request, const Connection& c) {
@@ -74,6 +75,7 @@ class UringIo : public Io {
   void arm_receive(Connection& c);
   void arm_later(Connection& c);
   void submit_send(Connection& c);
+  void send_spliced(Connection& c);
   void cancel(uint64_t user_data) {
     ring_.prepare(IORING_OP_ASYNC_CANCEL, -1, kCancel).addr = user_data;
   }
@@ -88,6 +90,7 @@ class UringIo : public Io {
   };
 
   BufferPool& pool_;
+  Splicer splicer_;
   Uring ring_;
   bool enabled_ = false;
   bool accepting_paused_ = false;
@@ -217,8 +220,22 @@ void UringIo::received(Connection& c, const io_uring_cqe& cqe, Turn& turn) {
 
 // ---- sending
 
+// At once, and what the socket does not take when it can take more: the ring's own splice would
+// wait for that in a thread.
+void UringIo::send_spliced(Connection& c) {
+  size_t sent;
+  if (!splicer_.send(c.fd, c.output, sent)) c.broken = true;
+  writes++;
+  output_bytes += sent;
+  if (c.output.empty() || c.broken) return;
+  ring_.prepare(IORING_OP_POLL_ADD, c.fd, tag(kWritable, c)).poll32_events = POLLOUT;
+  c.awaits_writable = true;
+  c.requests++;
+}
+
 void UringIo::send(Connection& c) {
-  if (!c.sending.empty() || c.output.empty()) return;
+  if (!c.sending.empty() || c.output.empty() || c.awaits_writable) return;
+  if (splicer_.wants(c.output)) return send_spliced(c);
   c.sending.swap(c.output);
   submit_send(c);
 }
@@ -291,6 +308,12 @@ void UringIo::completed(const io_uring_cqe& cqe, Turn& turn) {
       return received(*c, cqe, turn);
     case kSend:
       return sent(*c, cqe, turn);
+    case kWritable:
+      c->requests--;
+      c->awaits_writable = false;
+      c->writable = true;
+      if (!c->closed) turn.ready.push_back(c);
+      return;
     case kAccept:
       return accepted(size_t(cqe.user_data >> 3), cqe, turn);
     case kMailbox:

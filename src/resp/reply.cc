@@ -40,11 +40,7 @@ void Reply::bulk(std::string_view bytes) {
   out_.commit(bytes.size() + 2);
 }
 
-void Reply::bulk(const SharedBytes& shared) {
-  header('$', int64_t(shared.bytes.size()));
-  out_.append_shared(shared);
-  raw("\r\n");
-}
+void Reply::shared(const SharedBytes& reply) { out_.append_shared(reply); }
 
 void Reply::bulk_integer(int64_t value) {
   char text[kIntegerBytesMax];

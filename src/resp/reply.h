@@ -21,7 +21,7 @@ class Reply {
   void error(std::string_view text);   // -text; `text` starts with its code, as "ERR ..."
   void integer(int64_t value);
   void bulk(std::string_view bytes);
-  void bulk(const SharedBytes& shared);  // not copied
+  void shared(const SharedBytes& reply);  // a whole reply; not copied
   void bulk_integer(int64_t value);      // a number as a bulk string
   void verbatim(std::string_view text);  // text for people ("txt"); a bulk string in RESP2
   void null();                           // no value

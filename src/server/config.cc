@@ -13,7 +13,7 @@
 namespace ignix {
 namespace {
 
-enum class Kind { kNumber, kBytes, kOctal, kYesNo, kChoice, kText, kWords };
+enum class Kind { kNumber, kBytes, kOctal, kYesNo, kChoice, kText, kWords, kOutputLimits };
 using Number = std::atomic<int64_t> Config::*;
 using Text = std::string Config::*;
 
@@ -61,6 +61,10 @@ const Directive kDirectives[] = {
      .kind = Kind::kWords,
      .text = &Config::bind,
      .help = "addresses to listen on; '-' in front: if it exists"},
+    {.name = "client-output-buffer-limit",
+     .kind = Kind::kOutputLimits,
+     .changeable = true,
+     .help = "class, bytes, bytes and for how many seconds"},
     {.name = "client-query-buffer-limit",
      .kind = Kind::kBytes,
      .number = &Config::query_buffer_bytes,
@@ -171,7 +175,6 @@ constexpr const char* kIgnored[] = {
     "aof_rewrite_cpulist",
     "bgsave_cpulist",
     "server_cpulist",
-    "client-output-buffer-limit",
     "cluster-*",
     "crash-*",
     "dbfilename",
@@ -276,6 +279,18 @@ bool parse_number(const Directive& directive, std::string_view text, int64_t& va
   return value >= directive.least && value <= directive.most;
 }
 
+// One that is not a text.
+bool set_value(Config& config, const Directive& directive, std::string_view value,
+               std::string& reason) {
+  if (directive.kind == Kind::kOutputLimits) {
+    return parse_output_limits(value, config.output_limits, reason);
+  }
+  int64_t number;
+  if (!parse_number(directive, value, number, reason)) return false;
+  config.*directive.number = number;
+  return true;
+}
+
 bool set_directive(Config& config, const Directive& directive, std::string_view value,
                    std::string& error) {
   if (directive.text) {
@@ -289,18 +304,17 @@ bool set_directive(Config& config, const Directive& directive, std::string_view 
     config.*directive.text = value;
     return true;
   }
-  int64_t number;
   std::string reason;
-  if (!parse_number(directive, value, number, reason)) {
+  if (!set_value(config, directive, value, reason)) {
     error = "bad value '" + std::string(value) + "' for '" + directive.name + "': " + reason;
     return false;
   }
-  config.*directive.number = number;
   return true;
 }
 
 std::string value_text(const Config& config, const Directive& directive) {
   if (directive.text) return config.*directive.text;
+  if (directive.kind == Kind::kOutputLimits) return format_output_limits(config.output_limits);
   const int64_t value = config.*directive.number;
   switch (directive.kind) {
     case Kind::kYesNo:
@@ -339,8 +353,9 @@ bool apply(Config& config, const Words& words, std::vector<std::string>& ignored
     error = "unknown option '" + name + "'";
     return false;
   }
-  if (words.size() < 2 || (words.size() > 2 && directive->kind != Kind::kWords)) {
-    error = "'" + name + "' takes " + (directive->kind == Kind::kWords ? "values" : "one value");
+  const bool several = directive->kind == Kind::kWords || directive->kind == Kind::kOutputLimits;
+  if (words.size() < 2 || (words.size() > 2 && !several)) {
+    error = "'" + name + "' takes " + (several ? "values" : "one value");
     return false;
   }
   return set_directive(config, *directive, join(words, 1), error);
@@ -451,10 +466,7 @@ bool config_set(Config& config, std::string_view name, std::string_view value, s
     error = "can't set immutable config";
     return false;
   }
-  int64_t number;
-  if (!parse_number(*directive, value, number, error)) return false;
-  config.*directive->number = number;
-  return true;
+  return set_value(config, *directive, value, error);
 }
 
 bool config_has(std::string_view name) {

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "base/limits.h"
+#include "server/output_limits.h"
 
 namespace ignix {
 
@@ -35,6 +36,13 @@ struct Config {
   std::atomic<int64_t> io{0};  // IoChoice
   std::atomic<int64_t> loglevel{2};
   std::atomic<int64_t> daemonize{0};
+  OutputLimits output_limits;
+
+  // Whether clients must be looked at now and then, though nothing comes from them.
+  bool watches_clients() const {
+    return timeout.load(std::memory_order_relaxed) ||
+           output_limits[ClientClass::kNormal].soft_bytes.load(std::memory_order_relaxed);
+  }
 
   // Set at start only.
   std::string bind = "127.0.0.1 -::1";

@@ -2,12 +2,16 @@
 
 #include <sys/mman.h>
 
+#include <cassert>
 #include <new>
+
+#include "base/number.h"
 
 namespace ignix {
 namespace {
 
 constexpr size_t kPage = 4096;
+static_assert(kLendBytes >= 4 * kPage, "classes above are whole pages");
 // Mappings of this size and more are worth huge pages: fewer faults to fill, fewer pages to free.
 constexpr size_t kHugeMapping = 4ULL << 20;
 // Unmapped at once up to here (some tens of microseconds), by steps of as much beyond.
@@ -98,14 +102,27 @@ Block* BlockHeap::make(std::string_view bytes) {
   Block* block = make_empty(bytes.size());
   if (!block) return nullptr;
   memcpy(block->data, bytes.data(), bytes.size());
-  count(block);
+  adopt(block);
   return block;
 }
 
-void BlockHeap::count(Block* block) {
+void BlockHeap::adopt(Block* block) {
   if (block->counted) return;
-  block->counted = 1;
+  block->counted = true;
   used_bytes_ += pages_of(block->total_bytes());
+  memcpy(block->data + block->length_bytes, "\r\n", kBlockTailBytes);
+}
+
+// The length line, so that it ends where the bytes begin.
+static void write_head(Block* block) {
+  char digits[kIntegerBytesMax];
+  const size_t count = format_integer(int64_t(block->length_bytes), digits);
+  block->head_bytes = uint8_t(count + 3);
+  assert(block->head_bytes <= kBlockHeadBytes);
+  char* p = block->data - block->head_bytes;
+  *p++ = '$';
+  memcpy(p, digits, count);
+  memcpy(p + count, "\r\n", 2);
 }
 
 Block* BlockHeap::make_empty(size_t bytes) {
@@ -115,6 +132,7 @@ Block* BlockHeap::make_empty(size_t bytes) {
   block->references.store(1, std::memory_order_relaxed);
   block->length_bytes = bytes;
   block->heap = this;
+  write_head(block);
   return block;
 }
 
@@ -125,18 +143,22 @@ void drop_block(Block* block) {
 void BlockHeap::destroy(Block* block) {
   const size_t total = block->total_bytes();
   const Ref ref = block->ref;
+  const bool lent = block->lent.load(std::memory_order_relaxed);
   if (block->counted) used_bytes_ -= pages_of(total);
   if (!ref && total <= kUnmapAtOnce) {
-    if (!keep(block)) munmap(block, pages_of(total));
+    if (lent || !keep(block)) munmap(block, pages_of(total));
     return;
   }
+  if (ref && lent) pool_.discard_place(ref, total);  // still ours: no lock needed
   pthread_mutex_lock(&lock_);
-  if (ref) {
+  if (ref && !lent) {
     // A free place keeps its pages for the next block, unless much is kept already.
     const size_t free_bytes = slabs_.slab_bytes() - slabs_.used_bytes();
     if (free_bytes > kFreeBytesMin && free_bytes > slabs_.used_bytes() / 8) {
       pool_.discard_tail(ref, total);
     }
+  }
+  if (ref) {
     slabs_.free(ref, total);
   } else {
     block->next = dropped_;

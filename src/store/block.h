@@ -3,6 +3,13 @@
 //
 // Up to 1 MB a block is a place in a slab of 2 MB; beyond it is a mapping of its own. A large block
 // is given back to the kernel by and by, since unmapping half a gigabyte takes milliseconds.
+//
+// Around its bytes stand the length line and the line end of a bulk string, so that a reply is one
+// run of memory. The bytes never change once the block is a value: a reply may be under way.
+//
+// The pages of a block may be lent to the kernel, which then sends from them long after the last
+// reference is gone. Lent pages are never written again: they are unmapped, and live on in the
+// kernel as long as it needs them.
 #pragma once
 
 #include <pthread.h>
@@ -17,20 +24,31 @@ namespace ignix {
 
 class BlockHeap;
 
-// Room behind a block's bytes, for the line end that follows a value in the protocol.
+// Room behind a block's bytes, for the line end, and before them, for "$", the length and a line
+// end.
 constexpr size_t kBlockTailBytes = 2;
+constexpr size_t kBlockHeadBytes = 16;
 
 struct Block {
   std::atomic<uint32_t> references;
-  uint32_t counted;  // in used_bytes(): 0 or 1
+  bool counted;            // in used_bytes()
+  std::atomic<bool> lent;  // set by whoever holds a reference
+  uint8_t head_bytes;      // the last so many of `head` are the length line
   uint64_t length_bytes;
   BlockHeap* heap;
   Ref ref;      // its place in the slabs; 0: a mapping of its own
   Block* next;  // in the heap's list of those to be unmapped
+  char head[kBlockHeadBytes];
   char data[];
 
   std::string_view view() const { return {data, length_bytes}; }
+  // As a bulk string, with its length line and line end. Of blocks that are values only.
+  std::string_view bulk() const {
+    return {data - head_bytes, head_bytes + length_bytes + kBlockTailBytes};
+  }
   size_t total_bytes() const { return sizeof(Block) + length_bytes + kBlockTailBytes; }
+  // Whether it has its pages for itself, so that they can be lent.
+  bool can_lend() const { return total_bytes() > kLendBytes; }
 };
 
 // Takes one more reference, to be given up with drop_block().
@@ -45,10 +63,10 @@ class BlockHeap {
 
   // A block with one reference, filled with `bytes`; nullptr if there is no memory.
   Block* make(std::string_view bytes);
-  // The same, to be filled by the caller. It does not count as used until count() is called: its
-  // length is only what a client has promised.
+  // The same, to be filled by the caller. It does not count as used, and is no value, until adopt()
+  // is called: its length is only what a client has promised.
   Block* make_empty(size_t bytes);
-  void count(Block* block);
+  void adopt(Block* block);
 
   // Bytes of blocks in use, whole pages.
   size_t used_bytes() const { return used_bytes_.load(std::memory_order_relaxed); }

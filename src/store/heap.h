@@ -100,6 +100,11 @@ class SlabPool {
     if (ref * 8 + bytes > start + kPage) places_.discard(start, ref * 8 + bytes);
   }
 
+  // All pages of a place that shares none.
+  void discard_place(Ref ref, size_t bytes) {
+    places_.discard(ref * 8, ref * 8 + Classes::bytes(Classes::of(bytes)));
+  }
+
   Slab& slab(uint32_t index) const { return reinterpret_cast<Slab*>(slabs_.base())[index]; }
   char* base() const { return places_.base(); }
 
