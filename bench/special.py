@@ -131,6 +131,65 @@ def growth_of(bench, server):
     return columns
 
 
+# ---- many connections ----
+
+
+def run_many(bench):
+    """Throughput with 10,000 connections, 1,000 of them active, as a share of that with 50."""
+    lines = []
+    for name in real_servers(bench):
+        server = bench.launcher.start(name, extra=["--maxclients", "11000"])
+        few, many = [], []
+        try:
+            bench.fill(server, bench.o.keys, VALUE_LENGTH)
+            load = ["--command", "get", "--keys", str(bench.o.keys), "--warmup",
+                    str(bench.o.warmup), "--seconds", str(bench.o.seconds)]
+            for _ in range(bench.o.repeat):
+                few.append(bench.run_load(server, load + ["--connections", "50"]))
+                many.append(bench.run_load(server, load + ["--connections", "1000", "--idle",
+                                                           "9000"]))
+            rss = server.status_bytes("VmHWM")
+        finally:
+            server.stop()
+        bench.results[f"many/{name}"] = {"few": few, "many": many}
+        rates = [statistics.median(run["ops_per_s"] for run in runs) for runs in (few, many)]
+        share = statistics.median(b["ops_per_s"] / a["ops_per_s"] for a, b in zip(few, many))
+        lines.append([name, report.number(rates[0]), report.number(rates[1]), f"{share:.2f}",
+                      str(sum(run["errors"] for run in many)), report.number(rss / 1e6)])
+    header = ["server", "50", "1,000 of 10,000", "share", "errors", "most memory, MB"]
+    return "## Many connections: GETs a second, no pipeline\n\n" + report.table(header, lines)
+
+
+# ---- fairness ----
+
+
+def run_fairness(bench):
+    """A quiet client's latency, by itself and beside ten that keep deep pipelines full."""
+    lines = []
+    for name in real_servers(bench):
+        server = bench.launcher.start(name)
+        try:
+            bench.fill(server, bench.o.keys, VALUE_LENGTH)
+            quiet = ["--command", "ping", "--connections", "1", "--rate", "500", "--pipeline", "8",
+                     "--seconds", str(bench.o.seconds)]
+            alone = bench.run_load(server, quiet)
+            flood = ["--command", "get", "--keys", str(bench.o.keys), "--connections", "10",
+                     "--pipeline", "1000", "--seconds", str(bench.o.seconds + 1)]
+            with concurrent.futures.ThreadPoolExecutor(1) as pool:
+                flooding = pool.submit(bench.run_load, server, flood)
+                bench.sleep(0.5)
+                beside = bench.run_load(server, quiet)
+                flooding.result()
+        finally:
+            server.stop()
+        bench.results[f"fairness/{name}"] = {"alone": alone, "beside": beside}
+        lines.append([name] + [report.number(run[figure]) for run in (alone, beside)
+                               for figure in ("p50_us", "p99_us", "max_us")])
+    header = ["server", "alone: p50", "p99", "max", "beside floods: p50", "p99", "max"]
+    return ("## Fairness: PING of one client 500 times a second, µs; floods are ten clients with "
+            "1,000 GETs in flight each\n\n" + report.table(header, lines))
+
+
 # ---- threads ----
 
 
@@ -176,5 +235,7 @@ ROWS = {
     "memory": ("memory, empty and with keys", run_memory),
     "shrink": ("memory after most keys are deleted", run_shrink),
     "growth": ("latency while the key space grows", run_growth),
+    "many": ("10,000 connections, 1,000 of them active", run_many),
+    "fairness": ("latency of a quiet client beside flooding ones", run_fairness),
     "threads": ("CPU of one and of two event loops", run_threads),
 }

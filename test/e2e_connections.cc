@@ -279,6 +279,54 @@ TEST(connections, gone_amid_a_large_value) {
   if (server.memory_kb() - before_kb > growth_limit_kb(128)) FAIL("the server has grown");
 }
 
+// A client that asks little is not held up by those that ask much: between its own two commands no
+// more is run for them than a few slices.
+TEST(connections, a_quiet_one_beside_floods) {
+  Server server({.arguments = {"--threads", "1"}});
+  server.start();
+  Client quiet(server), floods[10];
+  std::string pings;
+  for (int i = 0; i < 300'000; i++) pings += "PING\r\n";
+  const std::string big_set = encode({"SET", "big", std::string(50'000'000, 'v')});
+  pthread_t threads[std::size(floods)];
+  struct Flood {
+    Client* client;
+    const std::string* bytes;
+  } work[std::size(floods)];
+  for (size_t i = 0; i < std::size(floods); i++) {
+    floods[i].connect(server);
+    work[i] = {&floods[i], i ? &pings : &big_set};
+    const auto send_all = [](void* flood) -> void* {
+      const Flood& f = *static_cast<Flood*>(flood);
+      return f.client->send(*f.bytes) ? flood : nullptr;
+    };
+    CHECK_EQ(pthread_create(&threads[i], nullptr, send_all, &work[i]), 0);
+  }
+  const auto commands_run = [&] {
+    const std::string info = quiet.command({"INFO", "stats"});
+    const std::string field = "total_commands_processed:";
+    return atoll(info.c_str() + info.find(field) + field.size());
+  };
+  // Each INFO tells what had been run by the turn before its own.
+  long long before = commands_run(), most = 0;
+  for (int i = 0; i < 300; i++) {
+    const long long now = commands_run();
+    most = std::max(most, now - before);
+    before = now;
+  }
+  for (pthread_t thread : threads) {
+    void* sent = nullptr;
+    pthread_join(thread, &sent);
+    CHECK(sent);
+  }
+  for (size_t i = 1; i < std::size(floods); i++) {
+    for (int j = 0; j < 300'000; j++) CHECK_EQ(floods[i].read_reply(), kPong);
+  }
+  CHECK_EQ(floods[0].read_reply(), kOk);
+  // Two turns of nine floods; the limit allows for what comes while INFO is on its way.
+  if (most > 80'000) FAIL(std::to_string(most) + " commands were run before the quiet client's");
+}
+
 // There is a limit over all clients too: together they would get twice as much.
 TEST(connections, many_that_never_read) {
   Server server({.tcp = true, .unix_socket = false});
