@@ -216,7 +216,8 @@ class Bench:
 
     def measured_run(self, server, arguments):
         """One run, and how much of the two CPUs went to others meanwhile (in CPUs)."""
-        cpus = {self.o.server_cpu, self.o.load_cpu} - {-1}
+        cpus = ({self.o.server_cpu, self.o.load_cpu} if self.o.load_cpu >= 0
+                else range(os.cpu_count()))
         def others():
             return sum(map(busy_seconds, cpus)) - server.cpu_seconds() - child_seconds()
         others_before, softirq_before = others(), thread_seconds(self.softirq)

@@ -37,6 +37,8 @@ struct Process {
   pthread_t memory_thread = {};
 };
 
+Process* the_process = nullptr;  // set before anything else runs
+
 [[noreturn]] void die(const std::string& error) {
   fprintf(stderr, "ignix: %s\n", error.c_str());
   exit(1);
@@ -108,7 +110,9 @@ void configure(int argc, char** argv, Config& config) {
 
 // Room for maxclients, as far as the limit on descriptors can be raised.
 void raise_descriptor_limit(Server& server) {
-  const uint64_t wanted = uint64_t(server.config.maxclients.load()) + kReservedDescriptors;
+  const uint64_t reserved =
+      kReservedDescriptors + kDescriptorsPerLoop * uint64_t(server.config.threads.load());
+  const uint64_t wanted = uint64_t(server.config.maxclients.load()) + reserved;
   rlimit limit;
   if (getrlimit(RLIMIT_NOFILE, &limit) != 0) limit = {1024, 1024};
   if (limit.rlim_cur < wanted) {
@@ -117,8 +121,7 @@ void raise_descriptor_limit(Server& server) {
     if (setrlimit(RLIMIT_NOFILE, &raised) == 0) limit = raised;
   }
   if (limit.rlim_cur < wanted) {
-    const uint64_t possible =
-        limit.rlim_cur > 2 * kReservedDescriptors ? limit.rlim_cur - kReservedDescriptors : 0;
+    const uint64_t possible = limit.rlim_cur > 2 * reserved ? limit.rlim_cur - reserved : 0;
     log_warning("maxclients is %lld, but the limit on open files (%llu) leaves room for %llu",
                 (long long)server.config.maxclients.load(), (unsigned long long)limit.rlim_cur,
                 (unsigned long long)possible);
@@ -162,6 +165,23 @@ void on_log_progress(void* process) {
   }
 }
 
+// Nothing is logged yet: what a Redis has left in its RDB file is where the log begins.
+void start_from_dump(Process& process, uint64_t& size_bytes) {
+  Server& server = process.server;
+  std::string error;
+  bool found;
+  if (!load_dump(server, found, error) ||
+      (found && !server.persist.write_first_aof(size_bytes, error))) {
+    die(process, error);
+  }
+}
+
+void load_dump_only(Process& process) {
+  std::string error;
+  bool found;
+  if (!load_dump(process.server, found, error)) die(process, error);
+}
+
 void open_log(Process& process) {
   Server& server = process.server;
   if (!server.ring.open(server.loop_count)) die(process, "out of memory for the log");
@@ -171,6 +191,8 @@ void open_log(Process& process) {
       !load_aof(server, size_bytes, error)) {
     die(process, error);
   }
+  if (size_bytes == 0) start_from_dump(process, size_bytes);
+  server.persist.set_rewritten_bytes(size_bytes);
   if (!server.aof.start(&server.ring, size_bytes, FsyncPolicy(server.config.appendfsync.load()),
                         on_log_progress, &process)) {
     die(process, "cannot start the threads of the log");
@@ -260,11 +282,21 @@ void wait_for_stop(Process& process) {
       return;
     }
     sample_rates(server, before, before_ms);
+    if (server.persist.check_rules()) process.loops[0]->wake();
     // A loop without anything to do sleeps for ever, unless it watches its clients.
     const bool watched = server.config.watches_clients();
     if (watched != watched_before) wake_loops(process);
     watched_before = watched;
   }
+}
+
+// With `save` rules, or because SHUTDOWN said so.
+bool save_at_end(Server& server) {
+  const Server::SaveAtEnd choice = server.save_at_end;
+  if (choice == Server::SaveAtEnd::kNo) return true;
+  if (choice == Server::SaveAtEnd::kByRules && server.config.save_rules.count == 0) return true;
+  std::string error;
+  return server.persist.save_now(error);
 }
 
 int stop(Process& process) {
@@ -273,13 +305,15 @@ int stop(Process& process) {
   wake_loops(process);
   for (int i = 0; i < server.loop_count; i++) process.loops[i]->join();
   process.listeners.close_all();
+  server.persist.stop();
+  const bool saved = save_at_end(server);
   server.keyspace.stop_ahead();
   pthread_join(process.memory_thread, nullptr);
   const bool written = server.aof.stop();
   if (!written) log_warning("the end of the append-only file could not be written");
   if (!server.config.pidfile.empty()) unlink(server.config.pidfile.c_str());
   log_notice("stopped");
-  return written ? 0 : 1;
+  return written && saved ? 0 : 1;
 }
 
 }  // namespace
@@ -287,6 +321,7 @@ int stop(Process& process) {
 int main(int argc, char** argv) {
   print_and_exit_if_asked(argc, argv);
   Process& process = *new Process;
+  the_process = &process;
   Server& server = process.server;
   configure(argc, argv, server.config);
   const int ready_fd = server.config.daemonize ? detach() : -1;
@@ -313,7 +348,12 @@ int main(int argc, char** argv) {
   open_keyspace(process);
   server.loops = std::make_unique<LoopStatus[]>(size_t(server.loop_count));
   process.loops = new std::unique_ptr<Loop>[size_t(server.loop_count)];
-  if (server.config.appendonly) open_log(process);
+  if (server.config.appendonly) {
+    open_log(process);
+  } else {
+    load_dump_only(process);
+  }
+  server.persist.set_loaded();
   // Behind the loading: what was acknowledged is loaded, whatever the limit is now.
   server.keyspace.set_limit_bytes(uint64_t(server.config.maxmemory.load()));
   for (int i = 0; i < server.loop_count; i++) {
@@ -323,6 +363,7 @@ int main(int argc, char** argv) {
     }
   }
   server.io_name = process.loops[0]->io_name();
+  server.wake_loop_zero = [](Server&) { the_process->loops[0]->wake(); };
   for (int i = 0; i < server.loop_count; i++) {
     if (!process.loops[i]->start()) die(process, "cannot start a thread");
   }

@@ -415,6 +415,92 @@ TEST(connections, idle_server_uses_no_cpu) {
   CHECK(server.cpu_seconds() - cpu_before < 0.1 * slowness());
 }
 
+// A client that sends no more and does not read: nothing can be done for it, and nothing is.
+TEST(connections, half_closed_and_not_reading_uses_no_cpu) {
+  Server server({.tcp = true, .unix_socket = false});
+  server.start();
+  Client other(server), silent(server);
+  CHECK_EQ(other.command({"SET", "k", std::string(3'000'000, 'v')}), kOk);
+  for (int i = 0; i < 6; i++) CHECK(silent.send_command({"GET", "k"}));
+  silent.shut_write();
+  CHECK(silent.readable(10'000 * slowness()));
+  CHECK_EQ(other.command({"PING"}), kPong);
+  const double before = server.cpu_seconds();
+  CHECK(!other.readable(1'000));
+  CHECK(server.cpu_seconds() - before < 0.5 * slowness());
+  for (int i = 0; i < 6; i++) CHECK(silent.read_reply() == bulk(std::string(3'000'000, 'v')));
+  CHECK_EQ(silent.read_reply(), Client::kClosed);
+}
+
+// Requests that pile up behind large replies are not taken in without bound.
+TEST(connections, requests_behind_large_replies_wait_in_the_socket) {
+  Server server({.tcp = true, .unix_socket = false});
+  server.start();
+  Client other(server), greedy(server);
+  CHECK_EQ(other.command({"SET", "k", std::string(9'000, 'v')}), kOk);
+  std::string sent;
+  for (int i = 0; i < 40'000; i++) append_encoded({"GET", "k"}, &sent);
+  struct Sender {
+    Client* client;
+    const std::string* bytes;
+  } work = {&greedy, &sent};
+  // Sends without ever reading; the replies are read below.
+  const auto send_all = [](void* self) -> void* {
+    const Sender& s = *static_cast<Sender*>(self);
+    for (size_t at = 0; at < s.bytes->size();) {
+      const ssize_t n =
+          send(s.client->fd(), s.bytes->data() + at, s.bytes->size() - at, MSG_NOSIGNAL);
+      if (n <= 0) return nullptr;
+      at += size_t(n);
+    }
+    return self;
+  };
+  pthread_t thread;
+  CHECK_EQ(pthread_create(&thread, nullptr, send_all, &work), 0);
+  const std::string value = bulk(std::string(9'000, 'v'));
+  for (int i = 0; i < 40'000; i++) {
+    CHECK(greedy.read_reply() == value);
+    if (i % 1'000) continue;
+    const std::string list = other.command({"CLIENT", "LIST"});
+    for (size_t at = 0; (at = list.find("qbuf=", at)) != std::string::npos; at++) {
+      CHECK(atoll(list.c_str() + at + 5) < 1'000'000);
+    }
+  }
+  void* all_sent = nullptr;
+  pthread_join(thread, &all_sent);
+  CHECK(all_sent);
+}
+
+// The length of a value is a promise, and takes no memory before its bytes come.
+TEST(connections, promises_take_no_memory) {
+  Server server;
+  server.start();
+  const long before_kb = server.memory_kb();
+  std::vector<std::unique_ptr<Client>> clients;
+  for (int i = 0; i < 100; i++) {
+    clients.push_back(std::make_unique<Client>(server));
+    CHECK(clients.back()->send("*3\r\n$3\r\nSET\r\n$1\r\na\r\n$524287900\r\n0123456789"));
+  }
+  Client other(server);
+  CHECK_EQ(other.command({"GET", "a"}), kNil);
+  if (server.memory_kb() - before_kb > growth_limit_kb(16)) FAIL("the server has grown");
+}
+
+// Slow is not idle.
+TEST(connections, timeout_spares_who_is_sending) {
+  Server server({.arguments = {"--timeout", "1"}, .tcp = true, .unix_socket = false});
+  server.start();
+  Client slow(server);
+  const std::string value(3'000'000, 'v');
+  const std::string request = encode({"SET", "k", value});
+  for (size_t at = 0; at < request.size(); at += 100'000) {
+    CHECK(slow.send(std::string_view(request).substr(at, 100'000)));
+    poll(nullptr, 0, 80);
+  }
+  CHECK_EQ(slow.read_reply(), kOk);
+  CHECK(slow.command({"GET", "k"}) == bulk(value));
+}
+
 TEST(connections, signals_that_must_not_matter) {
   Server server({.arguments = {"--threads", "2"}});
   server.start();

@@ -347,6 +347,15 @@ TEST(operation, without_newer_calls) {
   }
 }
 
+TEST(operation, lines_of_save_add_up) {
+  Server server({.config_file = "x.conf"});
+  write_file(server.dir() + "/x.conf", "save 900 1\nsave 300 10 60 10000\n");
+  server.start();
+  Client client(server);
+  CHECK_EQ(client.command({"CONFIG", "GET", "save"}),
+           array({bulk("save"), bulk("900 1 300 10 60 10000")}));
+}
+
 TEST(operation, io_is_what_was_asked_for) {
   for (const char* option : {"--io", "--backend"}) {
     Server server({.arguments = {option, "epoll"}});

@@ -19,7 +19,7 @@ struct ServerOptions {
   std::vector<std::string> arguments = {};  // after those that follow from the other options
   bool tcp = false;                         // also listen on 127.0.0.1, on a free port
   bool unix_socket = true;
-  bool without_newer_calls = false;         // the kernel seems to have no io_uring, no vmsplice
+  bool without_newer_calls = false;  // the kernel seems to have no io_uring, no vmsplice
   bool appendonly = false;
   std::string dir = {};          // working directory; empty: a fresh one in the case's
   std::string config_file = {};  // given as the first argument when not empty

@@ -110,11 +110,16 @@ TEST(entry, keeps_every_shape) {
                               .key_bytes = key.size(),
                               .value_bytes = value.size()};
     const int64_t expiry = expires ? int64_t(random.next() >> 1) : kNoExpiry;
-    const uint32_t clock = uint32_t(random.below(1u << 24));
-    entry->write(shape, key, value, expiry, clock);
+    const uint32_t clock = uint32_t(random.below(1u << 23));
+    entry->write(shape, key, value, expiry, clock, clock & 1);
     CHECK_EQ(entry->clock(), clock);
-    entry->touch(0xfedcba);
-    CHECK_EQ(entry->clock(), 0xfedcbau);
+    CHECK_EQ(entry->epoch(), bool(clock & 1));
+    entry->touch(0x7edcba);
+    CHECK_EQ(entry->clock(), 0x7edcbau);
+    CHECK_EQ(entry->epoch(), bool(clock & 1));
+    entry->set_epoch(!(clock & 1));
+    CHECK_EQ(entry->clock(), 0x7edcbau);
+    CHECK_EQ(entry->epoch(), !(clock & 1));
     CHECK_EQ(entry->type(), shape.type);
     CHECK_EQ(entry->encoding(), Encoding::kEmbedded);
     CHECK_EQ(entry->key(), key);
@@ -128,7 +133,7 @@ TEST(entry, keeps_every_shape) {
     after.has_expiry = random.one_in(2);
     const std::string other = random.bytes(random.below(500));
     after.value_bytes = other.size();
-    entry->write(after, entry->stored_key(), other, 77, clock);
+    entry->write(after, entry->stored_key(), other, 77, clock, false);
     CHECK_EQ(entry->clock(), clock);
     CHECK_EQ(entry->key(), key);
     CHECK_EQ(entry->stored(), other);
@@ -159,7 +164,7 @@ TEST(entry, integers_take_the_fewest_bytes) {
                                                                    : 8;
     CHECK_EQ(bytes, want);
     entry->write({.encoding = Encoding::kInteger, .key_bytes = 3, .value_bytes = bytes}, "key",
-                 {packed, bytes}, kNoExpiry, 0);
+                 {packed, bytes}, kNoExpiry, 0, false);
     CHECK_EQ(entry->integer(), value);
   }
 }
@@ -199,7 +204,7 @@ struct Fixture {
     const EntryShape shape = {.key_bytes = key.size(), .value_bytes = 1};
     const Ref ref = heap.allocate(shape.total_bytes());
     CHECK(ref != 0);
-    reinterpret_cast<Entry*>(heap.at(ref))->write(shape, key, "v", kNoExpiry, 0);
+    reinterpret_cast<Entry*>(heap.at(ref))->write(shape, key, "v", kNoExpiry, 0, false);
     if (!table().insert(hash(key), ref)) {
       heap.free(ref, shape.total_bytes());
       return false;

@@ -43,7 +43,8 @@ constexpr size_t kOutputBytesPauseScarce = 1ULL << 20;
 
 // Clients.
 constexpr int64_t kMaxClientsDefault = 10000;
-constexpr int kReservedDescriptors = 32;  // files, listeners, event descriptors
+constexpr int kReservedDescriptors = 32;  // files, listeners
+constexpr int kDescriptorsPerLoop = 7;    // ring, epoll, mailbox, pipe, listeners
 constexpr int kAcceptRetryMs = 100;       // after running out of descriptors
 
 constexpr size_t kConfigBytesMax = 1 << 20;  // of the config file
@@ -62,6 +63,9 @@ constexpr size_t kShareBytes = 8 * 1024;        // a value of this length is sen
 constexpr size_t kLendBytes = 16 * 1024;        // of a longer block the kernel may borrow the pages
 constexpr size_t kSlabBlockBytesMax = 1 << 20;  // larger blocks are mappings of their own
 constexpr uint64_t kFlushAtOnceKeys = 4096;     // larger databases are freed by and by
+
+// Snapshots: so much may be changed and wait to be written first; then writes wait.
+constexpr size_t kSnapshotBehindBytes = 8ULL << 20;
 
 // Log.
 constexpr size_t kLogRingBytes = 8ULL << 20;

@@ -3,6 +3,11 @@
 #include <algorithm>
 
 namespace ignix {
+namespace {
+
+constexpr size_t kDonePiecesMax = 256;  // kept until the others are done as well
+
+}  // namespace
 
 void Output::consume_mixed(size_t bytes) {
   while (bytes > 0 && first_ < pieces_.size()) {
@@ -20,7 +25,12 @@ void Output::consume_mixed(size_t bytes) {
     piece.shared.drop(piece.shared.owner);
     first_++;
   }
-  if (first_ == pieces_.size()) drop_pieces();
+  if (first_ == pieces_.size()) {
+    drop_pieces();
+  } else if (first_ >= kDonePiecesMax) {
+    pieces_.erase(pieces_.begin(), pieces_.begin() + ptrdiff_t(first_));
+    first_ = 0;
+  }
   own_.consume(bytes);
 }
 

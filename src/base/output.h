@@ -14,8 +14,8 @@
 namespace ignix {
 
 // Bytes that stay as they are until drop(owner) is called, from any thread. With a `lend` the
-// kernel may be given their pages instead of a copy, once lend(owner) has been called: they stay as
-// they are for as long as it needs them.
+// kernel may be given their pages instead of a copy, once lend(owner) has been called (any number
+// of times): they stay as they are for as long as it needs them.
 struct SharedBytes {
   std::string_view bytes;
   void* owner;
@@ -59,8 +59,8 @@ class Output {
   void clear();
   void swap(Output& other);
 
-  // The front as at most `count` pieces, up to one that can be lent if `only_copied`; returns how
-  // many they are.
+  // The front as at most `count` pieces, three or more, up to one that can be lent if
+  // `only_copied`; returns how many they are. Not for plain output.
   int gather(iovec* into, int count, bool only_copied = false) const;
 
   // Whether there is, or was a moment ago, a piece that can be lent.

@@ -24,6 +24,7 @@ struct Env {
   int64_t now_ms = 0;             // time of day, read once for each batch
   int64_t output_room_bytes = 0;  // what all clients' replies may still grow by in this turn
   uint32_t clock = 0;             // the entries' access clock at that time
+  uint64_t changes = 0;           // made by this loop so far
 };
 
 struct Call {
@@ -47,6 +48,7 @@ struct Call {
   // Appends a change to the log, under the locks of its stripes. Without words: the command as it
   // came.
   void log_change(const std::string_view* change, size_t count) const {
+    env.changes++;
     if (!env.log) return;
     session.log_position = env.log->append(*env.writer, db(), change, count);
   }

@@ -22,6 +22,7 @@ enum CommandFlag : uint32_t {
   kNoAuth = 1 << 8,
   kNoMulti = 1 << 9,
   kAllowBusy = 1 << 10,
+  kNoAsyncLoading = 1 << 12,
   kAllKeys = 1 << 11,  // not told to clients: runs with every stripe locked
 };
 
@@ -30,6 +31,7 @@ enum CommandCategory : uint32_t {
   kKeyspaceCategory = 1 << 0,
   kDangerousCategory = 1 << 1,
   kConnectionCategory = 1 << 2,
+  kAdminCategory = 1 << 3,
 };
 
 enum class Group : uint8_t { kString, kGeneric, kConnection, kServer };

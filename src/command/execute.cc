@@ -95,11 +95,14 @@ void Batch::prefetch() const {
   }
 }
 
-// A command that may write needs room in the log. What it takes there is its words again, a DEL
-// for each key that has expired, and a little; longer records are kept aside. While the log
-// cannot be written at all, the command is let through to be refused.
+// A command that may write waits for a snapshot that cannot keep up, and needs room in the log.
+// What it takes there is its words again, a DEL for each key that has expired, and a little; longer
+// records are kept aside. While the log cannot be written at all, the command is let through to be
+// refused.
 bool Batch::admit(const Request& request) const {
-  if (!env_.log || !request.command || !(request.command->flags & kWrite)) return true;
+  if (!request.command || !(request.command->flags & kWrite)) return true;
+  if (env_.keyspace->changes_must_wait()) return false;
+  if (!env_.log) return true;
   if (env_.log->failure()) return true;
   size_t bytes = kLogSlackBytes;
   for (uint32_t i = 0; i < request.word_count; i++) {

@@ -67,6 +67,12 @@ void run_memory_help(Call&);
 void run_time(Call&);
 void run_shutdown(Call&);
 
+// server/persist.cc
+void run_save(Call&);
+void run_bgsave(Call&);
+void run_lastsave(Call&);
+void run_bgrewriteaof(Call&);
+
 // server/info.cc
 void run_info(Call&);
 

@@ -18,9 +18,12 @@ struct FlagName {
 
 // In Redis's order.
 constexpr FlagName kFlagNames[] = {
-    {kWrite, "write"},       {kReadonly, "readonly"}, {kDenyOom, "denyoom"},      {kAdmin, "admin"},
-    {kNoScript, "noscript"}, {kLoading, "loading"},   {kStale, "stale"},          {kFast, "fast"},
-    {kNoAuth, "no_auth"},    {kNoMulti, "no_multi"},  {kAllowBusy, "allow_busy"},
+    {kWrite, "write"},       {kReadonly, "readonly"},
+    {kDenyOom, "denyoom"},   {kAdmin, "admin"},
+    {kNoScript, "noscript"}, {kLoading, "loading"},
+    {kStale, "stale"},       {kFast, "fast"},
+    {kNoAuth, "no_auth"},    {kNoAsyncLoading, "no_async_loading"},
+    {kNoMulti, "no_multi"},  {kAllowBusy, "allow_busy"},
 };
 constexpr FlagName kKeyFlagNames[] = {
     {kKeyReadWrite, "RW"},  {kKeyReadOnly, "RO"},   {kKeyOverwrite, "OW"},
@@ -51,7 +54,7 @@ std::vector<const char*> categories_of(const Command& command) {
   if (flags & kReadonly) names.push_back("@read");
   if (flags & kWrite) names.push_back("@write");
   if (command.group == Group::kString) names.push_back("@string");
-  if (flags & kAdmin) names.push_back("@admin");
+  if ((flags & kAdmin) || (command.categories & kAdminCategory)) names.push_back("@admin");
   names.push_back(flags & kFast ? "@fast" : "@slow");
   if ((flags & kAdmin) || (command.categories & kDangerousCategory)) names.push_back("@dangerous");
   if (connection) names.push_back("@connection");

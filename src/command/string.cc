@@ -77,7 +77,7 @@ bool parse_expiry(Call& call, const SetOptions& options, int64_t& expiry_ms) {
 
 // The log holds the effect: the value and, if there is one, the absolute expiry.
 void log_set(Call& call, const Key& key, std::string_view value, int64_t expiry_ms) {
-  if (!call.env.log) return;
+  if (!call.env.log) return void(call.env.changes++);
   char number[kIntegerBytesMax];
   std::string_view change[] = {"SET", key.text, value, "PXAT", {}};
   if (expiry_ms == kNoExpiry) return call.log_change(change, 3);

@@ -7,6 +7,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
+
 #include "base/clock.h"
 #include "base/log.h"
 
@@ -67,18 +69,24 @@ bool Aof::open(const std::string& path, std::string& error) {
   return true;
 }
 
+void Aof::adopt(int fd) {
+  close(fd_);
+  fd_ = fd;
+}
+
 bool Aof::start(LogRing* ring, uint64_t size_bytes, FsyncPolicy policy, void (*on_progress)(void*),
                 void* context) {
   ring_ = ring;
   on_progress_ = on_progress;
   context_ = context;
-  size_bytes_ = synced_bytes_ = size_bytes;
+  size_bytes_ = synced_bytes_ = base_bytes_ = size_bytes;
   policy_ = policy;
   pthread_condattr_t monotonic;
   pthread_condattr_init(&monotonic);
   pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
   pthread_cond_init(&woken_, &monotonic);
   pthread_cond_init(&second_, &monotonic);
+  pthread_cond_init(&switched_, &monotonic);
   if (pthread_create(&writer_, nullptr, run_writer, this) != 0) return false;
   if (pthread_create(&syncer_, nullptr, run_syncer, this) != 0) {
     stopping_ = true;
@@ -117,7 +125,7 @@ void Aof::notify() {
 void Aof::sleep_until_notified(int timeout_ms) {
   pthread_mutex_lock(&lock_);
   asleep_.store(true, std::memory_order_seq_cst);
-  if (ring_->tail() == ring_->taken() && !stopping_) {
+  if (ring_->tail() == ring_->taken() && !stopping_ && !switch_.load()) {
     const timespec until = monotonic_after(timeout_ms);
     pthread_cond_timedwait(&woken_, &lock_, &until);
   }
@@ -159,16 +167,92 @@ bool Aof::write_some(std::string_view bytes) {
 }
 
 bool Aof::sync() {
+  pthread_mutex_lock(&sync_lock_);
   const uint64_t size = size_bytes();
+  int error = 0;
   if (synced_bytes_.load(std::memory_order_relaxed) < size) {
-    if (fdatasync(fd_) != 0) {
-      report(kSyncing, errno);
-      return false;
-    }
-    synced_bytes_.store(size, std::memory_order_relaxed);
+    if (fdatasync(fd_) != 0) error = errno;
+    if (!error) synced_bytes_.store(size, std::memory_order_relaxed);
   }
-  report(kSyncing, 0);
+  pthread_mutex_unlock(&sync_lock_);
+  report(kSyncing, error);
+  return error == 0;
+}
+
+// ---- another file takes the place of this one
+
+namespace {
+
+// False with errno.
+bool copy_bytes(int from, uint64_t at, uint64_t end, int to) {
+  char chunk[64 * 1024];
+  while (at < end) {
+    const ssize_t got = pread(from, chunk, std::min<uint64_t>(sizeof chunk, end - at), off_t(at));
+    if (got < 0 && errno == EINTR) continue;
+    if (got == 0) errno = EIO;
+    if (got <= 0) return false;
+    for (ssize_t done = 0; done < got;) {
+      const ssize_t written = write(to, chunk + done, size_t(got - done));
+      if (written < 0 && errno == EINTR) continue;
+      if (written == 0) errno = ENOSPC;
+      if (written <= 0) return false;
+      done += written;
+    }
+    at += uint64_t(got);
+  }
   return true;
+}
+
+}  // namespace
+
+bool Aof::replace(int fd, const std::string& name, uint64_t from, std::string& error) {
+  // Most of the tail is copied here, so that the AOF thread has little to do.
+  constexpr uint64_t kLeftBytes = 256 * 1024;
+  Switch request = {fd, name, from};
+  bool good = lseek(fd, 0, SEEK_END) >= 0;
+  for (int round = 0; good && round < 8; round++) {
+    const uint64_t end = size_bytes();
+    if (end - request.from < kLeftBytes && round > 0) break;
+    good = copy_bytes(fd_, request.from, end, fd) && fdatasync(fd) == 0;
+    request.from = end;
+  }
+  if (!good) {
+    request.error = strerror(errno);
+  } else {
+    pthread_mutex_lock(&lock_);
+    switch_.store(&request);
+    pthread_cond_signal(&woken_);
+    while (!request.done) pthread_cond_wait(&switched_, &lock_);
+    pthread_mutex_unlock(&lock_);
+  }
+  close(request.error.empty() ? request.old_fd : fd);
+  error = request.error;
+  return error.empty();
+}
+
+// The AOF thread, between two writes. The new name is on the disk before anything is acknowledged
+// that only the new file has.
+void Aof::switch_files() {
+  Switch& request = *switch_.load();
+  pthread_mutex_lock(&sync_lock_);
+  const off_t size = copy_bytes(fd_, request.from, size_bytes(), request.fd)
+                         ? lseek(request.fd, 0, SEEK_END)
+                         : off_t(-1);
+  if (size < 0 || fdatasync(request.fd) != 0 || rename(request.name.c_str(), path_.c_str()) != 0) {
+    request.error = strerror(errno);
+  } else {
+    sync_directory_of(path_);
+    request.old_fd = fd_;
+    fd_ = request.fd;
+    size_bytes_ = synced_bytes_ = uint64_t(size);
+    base_bytes_ = uint64_t(size) - ring_->taken();
+  }
+  pthread_mutex_unlock(&sync_lock_);
+  pthread_mutex_lock(&lock_);
+  switch_.store(nullptr);
+  request.done = true;
+  pthread_cond_broadcast(&switched_);
+  pthread_mutex_unlock(&lock_);
 }
 
 // False if the bytes that are in the file cannot be acknowledged yet.
@@ -185,9 +269,10 @@ void Aof::write_loop() {
   constexpr int kIdleMs = 1000;
   int tries_left = 10;  // when the server stops: a disk that stays full must not keep it
   for (;;) {
+    if (switch_.load()) switch_files();
     const std::string_view bytes = ring_->complete();
     if ((!bytes.empty() && !write_some(bytes)) || !acknowledge()) {
-      if (stopping_ && tries_left-- == 0) return;
+      if (stopping_ && tries_left-- == 0) return;  // replace() is over by then
       const timespec pause = {0, kLogRetryMs * 1000000L};
       nanosleep(&pause, nullptr);
     } else if (bytes.empty() && ring_->tail() == ring_->taken()) {

@@ -25,6 +25,8 @@ class Aof {
   // nothing has changed.
   bool open(const std::string& path, std::string& error);
   int fd() const { return fd_; }
+  // Before start(): another file, locked and under the same name by now, instead of the one opened.
+  void adopt(int fd);
   const std::string& path() const { return path_; }
 
   // Starts both threads. Records go behind byte `size_bytes` of the file. `on_progress(context)`
@@ -44,6 +46,17 @@ class Aof {
   uint64_t acknowledged() const { return acknowledged_.load(std::memory_order_seq_cst); }
 
   uint64_t size_bytes() const { return size_bytes_.load(std::memory_order_relaxed); }
+
+  // Where in the file the record at a position of the ring stands, or will. Until replace().
+  uint64_t offset_of(uint64_t position) const {
+    return base_bytes_.load(std::memory_order_relaxed) + position;
+  }
+
+  // The file that is open as `fd`, under the name `name`, takes the place of this one, from which
+  // what stands from byte `from` on is appended to it; nothing that goes into the log meanwhile is
+  // missing. Any thread but the log's own, one at a time; waits. The old file is closed, or with
+  // `error`, if that fails, the new one: then nothing has changed.
+  bool replace(int fd, const std::string& name, uint64_t from, std::string& error);
   void set_policy(FsyncPolicy policy) { policy_.store(policy, std::memory_order_relaxed); }
   FsyncPolicy policy() const { return policy_.load(std::memory_order_relaxed); }
 
@@ -58,6 +71,7 @@ class Aof {
   bool acknowledge();
   bool sync();
   void report(Trouble trouble, int error);
+  void switch_files();
   void sleep_until_notified(int timeout_ms);
 
   std::string path_;
@@ -72,12 +86,25 @@ class Aof {
   std::atomic<uint64_t> acknowledged_{0};  // the AOF thread writes these two
   std::atomic<uint64_t> size_bytes_{0};
   std::atomic<int> failures_[2] = {};      // errno of each Trouble; the AOF's threads
-  std::atomic<uint64_t> synced_bytes_{0};  // the syncer and, with kAlways, the AOF thread
+  std::atomic<uint64_t> base_bytes_{0};    // of the file before position 0 of the ring; wraps
+  std::atomic<uint64_t> synced_bytes_{0};  // under sync_lock_
+  pthread_mutex_t sync_lock_ = PTHREAD_MUTEX_INITIALIZER;  // held while fd_ is fsynced or replaced
+
+  // replace() makes one and waits; the AOF thread does it.
+  struct Switch {
+    int fd;
+    const std::string& name;
+    uint64_t from;
+    int old_fd = -1;
+    std::string error = {};
+    bool done = false;  // under lock_
+  };
+  std::atomic<Switch*> switch_{nullptr};
   std::atomic<bool> stopping_{false};
 
   std::atomic<bool> asleep_{false};  // the AOF thread waits, or is about to, for `woken_`
   pthread_mutex_t lock_ = PTHREAD_MUTEX_INITIALIZER;
-  pthread_cond_t woken_, second_;  // under lock_; both on CLOCK_MONOTONIC
+  pthread_cond_t woken_, second_, switched_;  // under lock_; all on CLOCK_MONOTONIC
 };
 
 }  // namespace ignix

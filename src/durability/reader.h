@@ -20,8 +20,8 @@ class AofReader {
     kFailed,     // reading or memory failed; error() says why
   };
 
-  // Does not own the descriptor.
-  explicit AofReader(int fd) : fd_(fd) {}
+  // Does not own the descriptor, which stands at byte `offset`.
+  explicit AofReader(int fd, uint64_t offset = 0) : fd_(fd), offset_(offset) {}
 
   Result next(Words& words);
 
@@ -38,7 +38,7 @@ class AofReader {
 
   int fd_;
   bool at_end_ = false;
-  uint64_t offset_ = 0;
+  uint64_t offset_;
   size_t record_bytes_ = 0;  // of the record handed out last
   size_t needed_bytes_ = 0;  // a lower bound of the record's length, while it is incomplete
   Buffer buffer_;

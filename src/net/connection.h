@@ -43,14 +43,15 @@ struct Connection : Client {
 
   int64_t much_output_since_ms = 0;  // its output is past the soft limit since then; 0: it is not
 
-  bool at_eof = false;           // the client sends nothing more; it may still read
-  bool broken = false;           // no byte goes in or out any more
-  bool in_turn = false;          // on the loop's list of this turn
-  bool held = false;             // on the loop's list of replies that wait for the log
-  bool stalled = false;          // on the loop's list of those with commands that cannot run yet
-  bool reading_paused = false;   // its output is too long: see kOutputBytesPause
-  bool awaits_writable = false;  // the kernel took only a part of the output
-  bool writable = false;         // and can take more now
+  bool at_eof = false;          // the client sends nothing more; it may still read
+  bool broken = false;          // no byte goes in or out any more
+  bool in_turn = false;         // on the loop's list of this turn
+  bool held = false;            // on the loop's list of replies that wait for the log
+  bool stalled = false;         // on the loop's list of those with commands that cannot run yet
+  bool reading_paused = false;  // nothing is received: see net/loop.cc
+  bool awaits_writable =
+      false;              // the kernel took only a part of the output, or (io_uring) is at it
+  bool writable = false;  // and can take more now
 
   // io_uring's alone.
   Output sending;                      // in the hands of the kernel
@@ -59,6 +60,7 @@ struct Connection : Client {
   bool receiving = false;              // one of them receives
   bool to_receive = false;             // the next one is to be made
   bool closed = false;
+  bool watched = false;  // by UringIo's epoll
 
   size_t unsent_bytes() const { return output.size() + sending.size(); }
 };

@@ -117,7 +117,7 @@ void EpollIo::receive(Connection& c) {
     c.broken = true;
     return;
   }
-  const size_t open = c.parser.missing_bytes(c.input.size() - c.parsed);
+  const size_t open = c.parser.missing_bytes(c.input.size());
   const size_t wanted = std::min(open, std::max(kReadBytes, 4 * c.input.size()));
   if (c.input.room_bytes() < kReadBytes / 4 || c.input.room_bytes() < wanted) {
     if (!c.input.reserve(std::max(wanted, kReadBytes)) && c.input.room_bytes() == 0) {
@@ -126,8 +126,8 @@ void EpollIo::receive(Connection& c) {
     }
   }
   // What belongs to a block goes there, what follows into the input.
-  const size_t room = c.careful > 0 && open == 1 ? std::min(kCarefulReadBytes, c.input.room_bytes())
-                                                 : c.input.room_bytes();
+  const size_t most = c.careful > 0 && open == 1 ? kCarefulReadBytes : std::max(wanted, kReadBytes);
+  const size_t room = std::min(most, c.input.room_bytes());
   if (c.careful > 0) c.careful--;
   iovec parts[2] = {{c.input.room(), room}, {c.input.room(), room}};
   msghdr message = {};

@@ -45,13 +45,20 @@ class Io {
   // Sleeps until something happens or `timeout_ms` have passed (-1: for ever), then receives.
   virtual void wait(int timeout_ms, Turn& turn) = 0;
 
-  // Sends the output, as much as the kernel takes. If that was not all, the connection awaits the
-  // kernel: it is on Turn::ready, and `writable`, when there is room again. Sets `broken` if the
-  // client is gone.
+  // Sends the output, which is not empty, as much as the kernel takes and a turn allows. If that
+  // was not all, the connection awaits the kernel: it is on Turn::ready, and `writable`, when there
+  // is room again. Sets `broken` if the client is gone; the loop closes it then.
   virtual void send(Connection& connection) = 0;
   virtual void await_writable(Connection& connection, bool awaits) = 0;
 
+  // Whether it matters how requests of clients get on: a connection is then on Turn::ready whenever
+  // a part of one has gone in or out.
+  void watch_clients(bool watch) { watches_clients_ = watch; }
+
   unsigned long reads = 0, writes = 0, input_bytes = 0, output_bytes = 0;
+
+ protected:
+  bool watches_clients_ = false;
 };
 
 // Buffers for input, shared by a loop's connections: a connection has one only while it has input.

@@ -1,5 +1,15 @@
 // The turn of a loop is a batch: receive from every ready connection, parse, run in batches, then
-// send, one send for each connection.
+// send, one send for each connection (large values: net/splice.h).
+//
+// What holds a connection up, besides its client:
+//
+//     blocked         its next command cannot run: no room in the log, or its client must read;
+//     ends
+//                     with the turn in which it is taken from stalled_
+//     stalled         on stalled_: it is looked at again at the next turn
+//     held            on held_: its replies wait for the log
+//     reading_paused  nothing more is received: its client must read, or it has sent far ahead of
+//                     what was run; ends in finish()
 #include "net/loop.h"
 
 #include <arpa/inet.h>
@@ -145,6 +155,7 @@ void Loop::turn() {
   accept_all();
   maintain();
   tell_status();
+  if (index_ == 0) server_.persist.attend();
 }
 
 // Memory is tidied a little at a time, most of it when there is nothing else to do. Any loop that
@@ -286,6 +297,7 @@ void Loop::continue_stalled() {
 void Loop::parse_all() {
   limits_.bulk_bytes = server_.config.bulk_bytes.load(std::memory_order_relaxed);
   query_limit_bytes_ = size_t(server_.config.query_buffer_bytes.load(std::memory_order_relaxed));
+  io_->watch_clients(server_.config.watches_clients());
   log_tail_before_ = server_.ring.tail();
   env_.output_room_bytes =
       int64_t(kOutputBytesAllClients) - int64_t(server_.total(&LoopStatus::output_pending_bytes));
@@ -462,18 +474,24 @@ void Loop::finish(Connection& c) {
   } else {
     c.input.compact();
   }
+  const size_t sending_before = c.sending.size();
   if (!c.output.empty() && !c.broken && (!c.awaits_writable || c.writable)) answer(c);
   c.writable = false;
   c.active_ms.store(now_mono_ms_, std::memory_order_relaxed);
   if (c.reading_paused && !c.stalled && c.unsent_bytes() <= kOutputBytesPauseScarce) {
-    // What was received before the pause is still to be parsed.
-    io_->pause_reading(c, false);
-    stall(c);
+    // What was received before the pause is run first; only then more is received.
+    if (c.blocked) {
+      stall(c);
+    } else {
+      io_->pause_reading(c, false);
+    }
   }
   const bool done = c.close_after_reply || (c.at_eof && !c.stalled && !c.reading_paused);
   if (c.broken || (done && c.unsent_bytes() == 0)) return close_connection(c);
-  if (!c.output.empty() || !c.sending.empty() || c.much_output_since_ms) {
-    if (over_output_limit(c)) return close_connection(c);
+  // What the kernel was given just now may be with the client already.
+  const size_t waiting = c.output.size() + (sending_before ? c.sending.size() : 0);
+  if ((waiting > 0 || c.much_output_since_ms) && over_output_limit(c, waiting)) {
+    return close_over_limit(c);
   }
   const size_t sending = c.sending.size() > kSmallSendBytes ? c.sending.size() : 0;
   const size_t pending = c.output.size() + sending;
@@ -508,10 +526,10 @@ void Loop::close_connection(Connection& c) {
   dead_.push_back(&c);
 }
 
-// client-output-buffer-limit.
-bool Loop::over_output_limit(Connection& c) {
+// client-output-buffer-limit, with so many bytes waiting.
+bool Loop::over_output_limit(Connection& c, size_t waiting) {
   const OutputLimit& limit = server_.config.output_limits[ClientClass::kNormal];
-  const int64_t bytes = int64_t(c.unsent_bytes());
+  const int64_t bytes = int64_t(waiting);
   const int64_t hard = limit.hard_bytes.load(std::memory_order_relaxed);
   const int64_t soft = limit.soft_bytes.load(std::memory_order_relaxed);
   if (soft == 0 || bytes <= soft) {
@@ -519,26 +537,35 @@ bool Loop::over_output_limit(Connection& c) {
   } else if (c.much_output_since_ms == 0) {
     c.much_output_since_ms = now_mono_ms_;
   }
-  const bool too_long = c.much_output_since_ms &&
-                        now_mono_ms_ - c.much_output_since_ms > limit.soft_seconds * 1000;
-  if (!too_long && (hard == 0 || bytes <= hard)) return false;
+  const bool too_long =
+      c.much_output_since_ms && now_mono_ms_ - c.much_output_since_ms > limit.soft_seconds * 1000;
+  return too_long || (hard > 0 && bytes > hard);
+}
+
+void Loop::close_over_limit(Connection& c) {
   log_warning("closing client %llu (%s): %lld bytes of replies, client-output-buffer-limit",
-              (unsigned long long)c.id, c.address.c_str(), (long long)bytes);
-  return true;
+              (unsigned long long)c.id, c.address.c_str(), (long long)c.unsent_bytes());
+  close_connection(c);
 }
 
 // Once a second.
 void Loop::close_overdue() {
-  if (!server_.config.watches_clients() || now_mono_ms_ - overdue_check_ms_ < kOverdueCheckMs) return;
+  if (!server_.config.watches_clients() || now_mono_ms_ - overdue_check_ms_ < kOverdueCheckMs)
+    return;
   overdue_check_ms_ = now_mono_ms_;
   const int64_t timeout_ms = server_.config.timeout.load(std::memory_order_relaxed) * 1000;
-  std::vector<Connection*> overdue;
+  std::vector<Connection*> idle, over_limit;
   status_.registry.for_each([&](Client& client) {
     Connection& c = static_cast<Connection&>(client);
     const int64_t idle_ms = now_mono_ms_ - c.active_ms.load(std::memory_order_relaxed);
-    if ((timeout_ms && idle_ms > timeout_ms) || over_output_limit(c)) overdue.push_back(&c);
+    if (timeout_ms && idle_ms > timeout_ms) {
+      idle.push_back(&c);
+    } else if (over_output_limit(c, c.unsent_bytes())) {
+      over_limit.push_back(&c);
+    }
   });
-  for (Connection* c : overdue) close_connection(*c);
+  for (Connection* c : idle) close_connection(*c);
+  for (Connection* c : over_limit) close_over_limit(*c);
 }
 
 void Loop::close_all_dead() {
@@ -551,6 +578,7 @@ void Loop::close_all_dead() {
 
 void Loop::tell_status() {
   status_.commands.set(batch_.commands_run());
+  status_.changes.set(env_.changes);
   status_.errors.set(batch_.error_replies());
   status_.reads.set(io_->reads);
   status_.writes.set(io_->writes);

@@ -68,7 +68,8 @@ class Loop {
   bool may_answer(const Connection& c) const;
   void stall(Connection& c);
   void close_connection(Connection& c);
-  bool over_output_limit(Connection& c);
+  bool over_output_limit(Connection& c, size_t waiting);
+  void close_over_limit(Connection& c);
   void finish_stop();
 
   Server& server_;

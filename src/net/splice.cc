@@ -12,6 +12,26 @@
 #include "base/log.h"
 
 namespace ignix {
+namespace {
+
+// The kernel, or its seccomp filter, does not do this; not merely for want of something.
+bool is_refusal(int error) { return error == EPERM || error == ENOSYS || error == EINVAL; }
+
+long send_copied(int fd, const Output& output, bool only_copied) {
+  if (output.is_plain()) {
+    return ::send(fd, output.data(), output.size(), MSG_NOSIGNAL | MSG_DONTWAIT);
+  }
+  iovec pieces[kSendPieces];
+  msghdr message = {};
+  message.msg_iov = pieces;
+  message.msg_iovlen = size_t(output.gather(pieces, kSendPieces, only_copied));
+  size_t gathered = 0;
+  for (size_t i = 0; i < message.msg_iovlen; i++) gathered += pieces[i].iov_len;
+  const int more = gathered < output.size() ? MSG_MORE : 0;
+  return sendmsg(fd, &message, MSG_NOSIGNAL | MSG_DONTWAIT | more);
+}
+
+}  // namespace
 
 bool Splicer::open_pipe() {
   if (ends_[0] >= 0) return true;
@@ -45,42 +65,37 @@ long Splicer::splice_all(int fd, size_t bytes, bool more) {
   return long(sent);
 }
 
-long Splicer::send_lent(int fd, const SharedBytes& shared, bool more) {
-  if (!open_pipe()) return works_ = false, -1;
+// -1 with errno; `lends` is then false if the bytes must be copied instead.
+long Splicer::send_lent(int fd, const SharedBytes& shared, bool more, bool& lends) {
+  lends = open_pipe();
+  if (!lends) return -1;
   const size_t wanted = std::min(shared.bytes.size(), kSplicePipeBytes);
   const iovec piece = {const_cast<char*>(shared.bytes.data()), wanted};
   shared.lend(shared.owner);
   const long lent = vmsplice(ends_[1], &piece, 1, SPLICE_F_NONBLOCK);
-  if (lent > 0) return splice_all(fd, size_t(lent), more || size_t(lent) < shared.bytes.size());
-  log_verbose("vmsplice(2) is refused (%m): large values are copied");
-  works_ = false;
-  return -1;
+  lends = lent > 0;
+  const long sent =
+      lends ? splice_all(fd, size_t(lent), more || size_t(lent) < shared.bytes.size()) : -1;
+  if (sent < 0 && is_refusal(errno)) {
+    log_verbose("%s(2) is refused (%m): large values are copied", lends ? "splice" : "vmsplice");
+    lends = works_ = false;
+  }
+  return sent;
 }
 
 bool Splicer::send(int fd, Output& output, size_t& sent_bytes) {
   sent_bytes = 0;
+  bool lends = works_;
   while (!output.empty() && sent_bytes < kSpliceTurnBytes) {
-    long sent;
-    const SharedBytes* shared = works_ ? output.lendable_front() : nullptr;
-    if (shared) {
-      sent = send_lent(fd, *shared, output.size() > shared->bytes.size());
-      if (sent < 0 && !works_) continue;
-    } else if (output.is_plain()) {
-      sent = ::send(fd, output.data(), output.size(), MSG_NOSIGNAL | MSG_DONTWAIT);
-    } else {
-      iovec pieces[kSendPieces];
-      msghdr message = {};
-      message.msg_iov = pieces;
-      message.msg_iovlen = size_t(output.gather(pieces, kSendPieces, works_));
-      size_t gathered = 0;
-      for (size_t i = 0; i < message.msg_iovlen; i++) gathered += pieces[i].iov_len;
-      const int more = gathered < output.size() ? MSG_MORE : 0;
-      sent = sendmsg(fd, &message, MSG_NOSIGNAL | MSG_DONTWAIT | more);
+    const SharedBytes* shared = lends ? output.lendable_front() : nullptr;
+    const long sent = shared ? send_lent(fd, *shared, output.size() > shared->bytes.size(), lends)
+                             : send_copied(fd, output, lends);
+    if (sent >= 0) {
+      output.consume(size_t(sent));
+      sent_bytes += size_t(sent);
+    } else if (!(shared && !lends) && errno != EINTR) {
+      return errno == EAGAIN;
     }
-    if (sent < 0 && errno == EINTR) continue;
-    if (sent < 0) return errno == EAGAIN;
-    output.consume(size_t(sent));
-    sent_bytes += size_t(sent);
   }
   return true;
 }

@@ -22,17 +22,17 @@ class Splicer {
 
   // Sends from the front of `output`, by any means, to a socket that does not block, as much as it
   // takes or a turn allows. `sent_bytes` of it are then consumed. False, with errno, if nothing
-  // more can ever be sent.
+  // more can ever be sent. Without a descriptor for the pipe it copies, this time.
   bool send(int fd, Output& output, size_t& sent_bytes);
 
  private:
   bool open_pipe();
   void close_pipe();
-  long send_lent(int fd, const SharedBytes& shared, bool more);
+  long send_lent(int fd, const SharedBytes& shared, bool more, bool& lends);
   long splice_all(int fd, size_t bytes, bool more);
 
-  int ends_[2] = {-1, -1};
-  bool works_ = true;  // the kernel (or its seccomp filter) has not refused
+  int ends_[2] = {-1, -1};  // of a pipe that is empty between two sends
+  bool works_ = true;       // the kernel (or its seccomp filter) has not refused
 };
 
 }  // namespace ignix

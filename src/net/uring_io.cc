@@ -1,12 +1,18 @@
 // The io_uring back end. Connections are accepted and received from by requests that stay in the
 // kernel and complete again and again (multishot), into buffers that the loop's connections share.
 // What is to be sent is queued in the ring and submitted with the wait: one system call a turn.
+// Large values are the exception: they are received by requests of their own, straight into their
+// block, and sent by splice(2).
+//
+// To wait until a socket can be sent to, there is an epoll instance inside the ring: a poll by the
+// ring itself is over at once, and again and again, when the client has shut its side.
 //
 // The kernel reads and writes the memory of a request until it has completed. So a connection's
 // output moves to `sending` while it is sent, and a closed connection is freed only when all its
 // requests have ended (Connection::requests).
 #include <errno.h>
 #include <poll.h>
+#include <sys/epoll.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -26,14 +32,21 @@ namespace {
 constexpr unsigned kEntries = 512;
 constexpr unsigned kReceiveBuffers = 256;
 constexpr size_t kReceiveBytes = 8 * 1024;
-// Received into a block by one request, so that a slow client is seen to live.
-constexpr size_t kReceiveBlockBytesMax = 16 << 20;
+constexpr size_t kReceiveBlockBytesMax = 16 << 20;  // received into a block by one request
 
 class UringIo : public Io {
  public:
   explicit UringIo(BufferPool& pool) : pool_(pool) {}
+  ~UringIo() override {
+    if (writable_fd_ >= 0) close(writable_fd_);
+  }
 
-  bool open() { return ring_.open(kEntries, kReceiveBuffers, kReceiveBytes); }
+  bool open() {
+    writable_fd_ = epoll_create1(EPOLL_CLOEXEC);
+    if (writable_fd_ < 0 || !ring_.open(kEntries, kReceiveBuffers, kReceiveBytes)) return false;
+    arm_poll(writable_fd_, kWritable);
+    return true;
+  }
 
   const char* name() const override { return "io_uring"; }
 
@@ -44,7 +57,7 @@ class UringIo : public Io {
   }
   bool watch_mailbox(int fd) override {
     mailbox_fd_ = fd;
-    arm_mailbox();
+    arm_poll(fd, kMailbox);
     return true;
   }
   void pause_accepting(bool paused) override;
@@ -71,7 +84,9 @@ class UringIo : public Io {
 
   bool take(Connection& c, std::string_view bytes);
   void arm_accept(size_t listener);
-  void arm_mailbox();
+  void arm_poll(int fd, Request request);
+  void wait_until_writable(Connection& c);
+  void take_writable(Turn& turn);
   void arm_receive(Connection& c);
   void arm_later(Connection& c);
   void submit_send(Connection& c);
@@ -95,6 +110,7 @@ class UringIo : public Io {
   bool enabled_ = false;
   bool accepting_paused_ = false;
   int mailbox_fd_ = -1;
+  int writable_fd_ = -1;  // the epoll instance
   std::vector<Listener> listeners_;
   std::vector<Connection*> to_receive_;
 };
@@ -129,8 +145,8 @@ void UringIo::accepted(size_t listener, const io_uring_cqe& cqe, Turn& turn) {
   if (!accepting_paused_ && !turn.accept_error) arm_accept(listener);
 }
 
-void UringIo::arm_mailbox() {
-  io_uring_sqe& sqe = ring_.prepare(IORING_OP_POLL_ADD, mailbox_fd_, kMailbox);
+void UringIo::arm_poll(int fd, Request request) {
+  io_uring_sqe& sqe = ring_.prepare(IORING_OP_POLL_ADD, fd, request);
   sqe.len = IORING_POLL_ADD_MULTI;
   sqe.poll32_events = POLLIN;
 }
@@ -143,9 +159,11 @@ void UringIo::arm_receive(Connection& c) {
   if (const size_t missing = c.missing_of_block()) {
     sqe.addr = reinterpret_cast<uint64_t>(c.received->data + c.received_bytes);
     sqe.len = uint32_t(std::min(missing, kReceiveBlockBytesMax));
-    sqe.msg_flags = MSG_WAITALL;
+    sqe.msg_flags = watches_clients_ ? 0 : MSG_WAITALL;
   } else {
-    if (c.careful == 0) sqe.ioprio = IORING_RECV_MULTISHOT;
+    // Not from a Unix socket: a multishot request that takes the last bytes together with the end
+    // is not told of the end (seen with Linux 6.18).
+    if (c.careful == 0 && !c.local) sqe.ioprio = IORING_RECV_MULTISHOT;
     // A multishot request takes all that has come, into as many buffers as that needs.
     if (c.careful > 0 && c.parser.missing_bytes(c.input.size()) == 1) sqe.len = kCarefulReadBytes;
     sqe.flags = IOSQE_BUFFER_SELECT;
@@ -220,6 +238,34 @@ void UringIo::received(Connection& c, const io_uring_cqe& cqe, Turn& turn) {
 
 // ---- sending
 
+void UringIo::wait_until_writable(Connection& c) {
+  epoll_event event = {};
+  event.events = EPOLLOUT | EPOLLONESHOT;
+  event.data.ptr = &c;
+  if (epoll_ctl(writable_fd_, c.watched ? EPOLL_CTL_MOD : EPOLL_CTL_ADD, c.fd, &event) != 0) {
+    c.broken = true;
+  }
+  c.watched = c.awaits_writable = true;
+}
+
+void UringIo::take_writable(Turn& turn) {
+  epoll_event events[kEventsPerTurn];
+  int count;
+  do {
+    count = epoll_wait(writable_fd_, events, int(kEventsPerTurn), 0);
+    for (int i = 0; i < count; i++) {
+      Connection& c = *static_cast<Connection*>(events[i].data.ptr);
+      c.awaits_writable = false;
+      if (!c.sending.empty()) {
+        submit_send(c);
+      } else {
+        c.writable = true;
+        turn.ready.push_back(&c);
+      }
+    }
+  } while (count == int(kEventsPerTurn));
+}
+
 // At once, and what the socket does not take when it can take more: the ring's own splice would
 // wait for that in a thread.
 void UringIo::send_spliced(Connection& c) {
@@ -227,10 +273,7 @@ void UringIo::send_spliced(Connection& c) {
   if (!splicer_.send(c.fd, c.output, sent)) c.broken = true;
   writes++;
   output_bytes += sent;
-  if (c.output.empty() || c.broken) return;
-  ring_.prepare(IORING_OP_POLL_ADD, c.fd, tag(kWritable, c)).poll32_events = POLLOUT;
-  c.awaits_writable = true;
-  c.requests++;
+  if (!c.output.empty() && !c.broken) wait_until_writable(c);
 }
 
 void UringIo::send(Connection& c) {
@@ -261,7 +304,8 @@ void UringIo::submit_send(Connection& c) {
     sqe.addr = reinterpret_cast<uint64_t>(&c.gathered->message);
     sqe.len = 1;
   }
-  sqe.msg_flags = MSG_NOSIGNAL | MSG_WAITALL;
+  // One completion for all, unless somebody asks how it gets on.
+  sqe.msg_flags = MSG_NOSIGNAL | (watches_clients_ ? 0 : MSG_WAITALL);
   c.awaits_writable = true;
   c.requests++;
 }
@@ -270,15 +314,19 @@ void UringIo::submit_send(Connection& c) {
 void UringIo::sent(Connection& c, const io_uring_cqe& cqe, Turn& turn) {
   c.requests--;
   writes++;
-  const bool worth_telling = c.sending.size() > kSmallSendBytes;
+  const bool worth_telling = c.sending.size() > kSmallSendBytes || watches_clients_;
   if (cqe.res > 0) {
     output_bytes += uint64_t(cqe.res);
     c.sending.consume(size_t(cqe.res));
   } else if (cqe.res < 0 && cqe.res != -EINTR && cqe.res != -EAGAIN) {
     c.broken = true;
   }
-  // There were more pieces than one send takes, or a signal cut it short.
-  if (!c.sending.empty() && !c.closed && !c.broken) return submit_send(c);
+  // There were more pieces than one send takes, a signal cut it short, or the socket is full.
+  if (!c.sending.empty() && !c.closed && !c.broken) {
+    if (cqe.res != -EAGAIN) return submit_send(c);
+    wait_until_writable(c);
+    if (!c.broken) return;
+  }
   c.sending.clear();
   c.gathered.reset();
   pool_.take_back(c.sending.own());
@@ -295,6 +343,7 @@ void UringIo::sent(Connection& c, const io_uring_cqe& cqe, Turn& turn) {
 
 void UringIo::remove(Connection& c) {
   c.closed = true;
+  if (c.watched) epoll_ctl(writable_fd_, EPOLL_CTL_DEL, c.fd, nullptr);
   if (c.to_receive) std::erase(to_receive_, &c);
   // Ends the requests that wait for the client.
   if (c.requests) shutdown(c.fd, SHUT_RDWR);
@@ -309,16 +358,14 @@ void UringIo::completed(const io_uring_cqe& cqe, Turn& turn) {
     case kSend:
       return sent(*c, cqe, turn);
     case kWritable:
-      c->requests--;
-      c->awaits_writable = false;
-      c->writable = true;
-      if (!c->closed) turn.ready.push_back(c);
+      take_writable(turn);
+      if (!(cqe.flags & IORING_CQE_F_MORE)) arm_poll(writable_fd_, kWritable);
       return;
     case kAccept:
       return accepted(size_t(cqe.user_data >> 3), cqe, turn);
     case kMailbox:
       turn.mail = true;
-      if (!(cqe.flags & IORING_CQE_F_MORE)) arm_mailbox();
+      if (!(cqe.flags & IORING_CQE_F_MORE)) arm_poll(mailbox_fd_, kMailbox);
       return;
     case kCancel:
       return;

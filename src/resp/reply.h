@@ -22,9 +22,9 @@ class Reply {
   void integer(int64_t value);
   void bulk(std::string_view bytes);
   void shared(const SharedBytes& reply);  // a whole reply; not copied
-  void bulk_integer(int64_t value);      // a number as a bulk string
-  void verbatim(std::string_view text);  // text for people ("txt"); a bulk string in RESP2
-  void null();                           // no value
+  void bulk_integer(int64_t value);       // a number as a bulk string
+  void verbatim(std::string_view text);   // text for people ("txt"); a bulk string in RESP2
+  void null();                            // no value
   void null_array();
   void array(int64_t elements);
   void set(int64_t elements);

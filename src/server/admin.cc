@@ -146,8 +146,8 @@ void run_memory_help(Call& call) {
   reply_help(call, kLines);
 }
 
-// The log is always written and fsynced before the server ends, so SAVE and NOW change nothing;
-// NOSAVE and FORCE matter where the log cannot be written.
+// The log is always written and fsynced before the server ends, so NOW changes nothing; NOSAVE and
+// FORCE also matter where the log cannot be written. SAVE and NOSAVE are about the RDB file.
 void run_shutdown(Call& call) {
   bool save = false, nosave = false, abort = false, force = false, now = false;
   for (size_t i = 1; i < call.word_count; i++) {
@@ -172,6 +172,10 @@ void run_shutdown(Call& call) {
   if (call.env.server->ring.failure() && !nosave && !force) {
     return call.reply.error("ERR Errors trying to SHUTDOWN. Check logs.");
   }
+  using SaveAtEnd = Server::SaveAtEnd;
+  call.env.server->save_at_end = save     ? SaveAtEnd::kYes
+                                 : nosave ? SaveAtEnd::kNo
+                                          : SaveAtEnd::kByRules;
   log_notice("SHUTDOWN was sent by client %llu", (unsigned long long)call.session.id);
   call.session.close_after_reply = true;
   call.env.server->request_stop();

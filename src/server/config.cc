@@ -13,13 +13,22 @@
 namespace ignix {
 namespace {
 
-enum class Kind { kNumber, kBytes, kOctal, kYesNo, kChoice, kText, kWords, kOutputLimits };
+enum class Kind {
+  kNumber,
+  kBytes,
+  kOctal,
+  kYesNo,
+  kChoice,
+  kText,
+  kWords,
+  kOutputLimits,
+  kSaveRules
+};
 using Number = std::atomic<int64_t> Config::*;
 using Text = std::string Config::*;
 
 // Parts of Redis that Ignix has not: what clients and benchmarks ask of them, or set them to.
-constexpr std::pair<const char*, const char*> kFixed[] = {{"maxmemory-policy", "noeviction"},
-                                                          {"save", ""}};
+constexpr std::pair<const char*, const char*> kFixed[] = {{"maxmemory-policy", "noeviction"}};
 
 constexpr const char* kFsyncChoices[] = {"always", "everysec", "no", nullptr};
 constexpr const char* kIoChoices[] = {"auto", "uring", "epoll", nullptr};  // as IoChoice
@@ -57,6 +66,17 @@ const Directive kDirectives[] = {
      .kind = Kind::kYesNo,
      .number = &Config::appendonly,
      .help = "log every change to the append-only file"},
+    {.name = "auto-aof-rewrite-min-size",
+     .kind = Kind::kBytes,
+     .number = &Config::aof_rewrite_min_bytes,
+     .changeable = true,
+     .help = "a smaller log is not rewritten by itself"},
+    {.name = "auto-aof-rewrite-percentage",
+     .kind = Kind::kNumber,
+     .number = &Config::aof_rewrite_percentage,
+     .most = INT32_MAX,
+     .changeable = true,
+     .help = "growth of the log after which it is rewritten; 0: never"},
     {.name = "bind",
      .kind = Kind::kWords,
      .text = &Config::bind,
@@ -81,6 +101,10 @@ const Directive kDirectives[] = {
      .least = 1,
      .most = kDatabasesMax,
      .help = "number of databases"},
+    {.name = "dbfilename",
+     .kind = Kind::kText,
+     .text = &Config::dbfilename,
+     .help = "the file of SAVE and BGSAVE, in --dir"},
     {.name = "dir", .kind = Kind::kText, .text = &Config::dir, .help = "directory of the data"},
     {.name = "io",
      .kind = Kind::kChoice,
@@ -125,6 +149,10 @@ const Directive kDirectives[] = {
      .most = int64_t(kStringBytesMax),
      .changeable = true,
      .help = "largest word of a command"},
+    {.name = "save",
+     .kind = Kind::kSaveRules,
+     .changeable = true,
+     .help = "seconds and changes, after which BGSAVE comes by itself"},
     {.name = "tcp-backlog",
      .kind = Kind::kNumber,
      .number = &Config::tcp_backlog,
@@ -170,14 +198,12 @@ constexpr const char* kIgnored[] = {
     "acl*",
     "always-show-logo",
     "aof-*",
-    "auto-aof-*",
     "bio_cpulist",
     "aof_rewrite_cpulist",
     "bgsave_cpulist",
     "server_cpulist",
     "cluster-*",
     "crash-*",
-    "dbfilename",
     "disable-thp",
     "dynamic-hz",
     "hash-*",
@@ -206,7 +232,6 @@ constexpr const char* kIgnored[] = {
     "repl-*",
     "replica-*",
     "sanitize-dump-payload",
-    "save",
     "set-max-*",
     "set-proc-title",
     "shutdown-*",
@@ -285,6 +310,9 @@ bool set_value(Config& config, const Directive& directive, std::string_view valu
   if (directive.kind == Kind::kOutputLimits) {
     return parse_output_limits(value, config.output_limits, reason);
   }
+  if (directive.kind == Kind::kSaveRules) {
+    return parse_save_rules(value, config.save_rules, reason);
+  }
   int64_t number;
   if (!parse_number(directive, value, number, reason)) return false;
   config.*directive.number = number;
@@ -294,11 +322,11 @@ bool set_value(Config& config, const Directive& directive, std::string_view valu
 bool set_directive(Config& config, const Directive& directive, std::string_view value,
                    std::string& error) {
   if (directive.text) {
-    if (directive.text == &Config::appendfilename &&
-        (value.empty() || value.find('/') != std::string_view::npos)) {
-      error = "bad value '" + std::string(value) +
-              "' for 'appendfilename': must be a name, not a "
-              "path; see --dir";
+    const bool is_name =
+        directive.text == &Config::appendfilename || directive.text == &Config::dbfilename;
+    if (is_name && (value.empty() || value.find('/') != std::string_view::npos)) {
+      error = "bad value '" + std::string(value) + "' for '" + directive.name +
+              "': must be a name, not a path; see --dir";
       return false;
     }
     config.*directive.text = value;
@@ -315,6 +343,7 @@ bool set_directive(Config& config, const Directive& directive, std::string_view 
 std::string value_text(const Config& config, const Directive& directive) {
   if (directive.text) return config.*directive.text;
   if (directive.kind == Kind::kOutputLimits) return format_output_limits(config.output_limits);
+  if (directive.kind == Kind::kSaveRules) return format_save_rules(config.save_rules);
   const int64_t value = config.*directive.number;
   switch (directive.kind) {
     case Kind::kYesNo:
@@ -353,12 +382,18 @@ bool apply(Config& config, const Words& words, std::vector<std::string>& ignored
     error = "unknown option '" + name + "'";
     return false;
   }
-  const bool several = directive->kind == Kind::kWords || directive->kind == Kind::kOutputLimits;
+  const bool several = directive->kind == Kind::kWords || directive->kind == Kind::kOutputLimits ||
+                       directive->kind == Kind::kSaveRules;
   if (words.size() < 2 || (words.size() > 2 && !several)) {
     error = "'" + name + "' takes " + (several ? "values" : "one value");
     return false;
   }
-  return set_directive(config, *directive, join(words, 1), error);
+  std::string value = join(words, 1);
+  // Each line of a redis.conf adds to the rules; an empty one takes them away.
+  if (directive->kind == Kind::kSaveRules && !value.empty() && config.save_rules.count > 0) {
+    value = format_save_rules(config.save_rules) + " " + value;
+  }
+  return set_directive(config, *directive, value, error);
 }
 
 bool read_file(const std::string& path, std::string& text, std::string& error) {

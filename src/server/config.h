@@ -11,6 +11,7 @@
 
 #include "base/limits.h"
 #include "server/output_limits.h"
+#include "server/save_rules.h"
 
 namespace ignix {
 
@@ -37,11 +38,16 @@ struct Config {
   std::atomic<int64_t> loglevel{2};
   std::atomic<int64_t> daemonize{0};
   OutputLimits output_limits;
+  SaveRules save_rules;
+  std::atomic<int64_t> aof_rewrite_percentage{100};
+  std::atomic<int64_t> aof_rewrite_min_bytes{64 << 20};
 
   // Whether clients must be looked at now and then, though nothing comes from them.
   bool watches_clients() const {
+    const OutputLimit& limit = output_limits[ClientClass::kNormal];
     return timeout.load(std::memory_order_relaxed) ||
-           output_limits[ClientClass::kNormal].soft_bytes.load(std::memory_order_relaxed);
+           limit.soft_bytes.load(std::memory_order_relaxed) ||
+           limit.hard_bytes.load(std::memory_order_relaxed);
   }
 
   // Set at start only.
@@ -49,6 +55,7 @@ struct Config {
   std::string unixsocket, logfile, pidfile, config_file;
   std::string dir = ".";
   std::string appendfilename = "ignix.aof";
+  std::string dbfilename = "dump.rdb";
 };
 
 // Reads `argv` and, if it names one, the config file. False, with one line in `error`, on anything

@@ -106,15 +106,39 @@ void memory_section(Text& text, Server& server) {
   text.field("mem_allocator", "ignix");
 }
 
+void job_fields(Text& text, const Persist& persist, Persist::Job job, const char* in_progress,
+                const char* last_status, const char* last_seconds, const char* current_seconds) {
+  const Persist::Status& status = persist.status(job);
+  const bool runs = persist.running() == job;
+  text.field(in_progress, uint64_t(runs));
+  text.field(last_status, status.last_good ? "ok" : "err");
+  text.field(last_seconds, std::to_string(status.last_seconds));
+  text.field(current_seconds,
+             std::to_string(runs ? (monotonic_ms() - status.started_ms) / 1000 : -1));
+}
+
 void persistence_section(Text& text, Server& server) {
   const bool enabled = server.config.appendonly.load();
+  const Persist& persist = server.persist;
+  const Persist::Job running = persist.running();
   text.field("loading", uint64_t(0));
-  text.field("rdb_bgsave_in_progress", uint64_t(0));
+  text.field("current_save_keys_processed", running ? persist.progress().keys_done.load() : 0);
+  text.field("current_save_keys_total", running ? persist.progress().keys_total.load() : 0);
+  text.field("rdb_changes_since_last_save", persist.changes_since_save());
+  job_fields(text, persist, Persist::kSave, "rdb_bgsave_in_progress", "rdb_last_bgsave_status",
+             "rdb_last_bgsave_time_sec", "rdb_current_bgsave_time_sec");
+  text.field("rdb_last_save_time", uint64_t(persist.last_save_time()));
+  text.field("rdb_saves", persist.status(Persist::kSave).count);
   text.field("aof_enabled", uint64_t(enabled));
-  text.field("aof_rewrite_in_progress", uint64_t(0));
+  job_fields(text, persist, Persist::kRewrite, "aof_rewrite_in_progress",
+             "aof_last_bgrewrite_status", "aof_last_rewrite_time_sec",
+             "aof_current_rewrite_time_sec");
+  text.field("aof_rewrite_scheduled", uint64_t(persist.scheduled() == Persist::kRewrite));
+  text.field("aof_rewrites", persist.status(Persist::kRewrite).count);
   text.field("aof_last_write_status", server.ring.failure() ? "err" : "ok");
   if (!enabled) return;
   text.field("aof_current_size", server.aof.size_bytes());
+  text.field("aof_base_size", persist.rewritten_bytes());
   text.field("aof_buffer_length", server.ring.tail() - server.ring.taken());
 }
 

@@ -1,6 +1,7 @@
 #include "server/load.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -11,6 +12,7 @@
 #include "base/log.h"
 #include "command/execute.h"
 #include "durability/reader.h"
+#include "server/load_rdb.h"
 
 namespace ignix {
 namespace {
@@ -86,17 +88,11 @@ bool select_database_zero(Server& server, uint64_t& size_bytes, std::string& err
   return true;
 }
 
-}  // namespace
-
-bool load_aof(Server& server, uint64_t& size_bytes, std::string& error) {
-  struct stat file;
-  if (fstat(server.aof.fd(), &file) != 0) {
-    error = "cannot read '" + server.aof.path() + "': " + strerror(errno);
-    return false;
-  }
-  const uint64_t file_bytes = uint64_t(file.st_size);
+// The records of server.aof from byte `offset` on, where its descriptor stands.
+bool load_records(Server& server, uint64_t file_bytes, uint64_t offset, uint64_t& size_bytes,
+                  std::string& error) {
   const int64_t start_ms = monotonic_ms();
-  int64_t next_progress_ms = start_ms + kProgressMs;
+  LoadProgress progress("the append-only file", file_bytes);
   uint64_t records = 0;
   // At this time nothing has expired yet: a record was written when its keys were there. What had
   // expired by then was deleted by a record of its own.
@@ -105,7 +101,7 @@ bool load_aof(Server& server, uint64_t& size_bytes, std::string& error) {
              access_clock(wall_ms())};
   Batch batch(env);
   Session session;
-  AofReader reader(server.aof.fd());
+  AofReader reader(server.aof.fd(), offset);
   Words words;
   AofReader::Result result;
   while ((result = reader.next(words)) == AofReader::Result::kRecord) {
@@ -114,10 +110,7 @@ bool load_aof(Server& server, uint64_t& size_bytes, std::string& error) {
       error = damage(server, reader.offset(), what);
       return false;
     }
-    if (++records % 4096 || monotonic_ms() < next_progress_ms) continue;
-    next_progress_ms = monotonic_ms() + kProgressMs;
-    log_notice("loading the append-only file: %d %%, %llu records",
-               int(100 * reader.offset() / file_bytes), (unsigned long long)records);
+    progress.show(++records, reader.offset());
   }
   // After a power failure the end of a file may read as zeros: it was made longer, not written.
   const bool torn = result == AofReader::Result::kTruncated ||
@@ -139,6 +132,56 @@ bool load_aof(Server& server, uint64_t& size_bytes, std::string& error) {
                (long long)(monotonic_ms() - start_ms));
   }
   return true;
+}
+
+}  // namespace
+
+LoadProgress::LoadProgress(std::string what, uint64_t bytes)
+    : what_(std::move(what)), bytes_(bytes), shown_ms_(monotonic_ms()) {}
+
+void LoadProgress::look(uint64_t items, uint64_t offset) {
+  const int64_t passed_ms = monotonic_ms() - shown_ms_;
+  if (passed_ms < kProgressMs) return;
+  log_notice("loading %s: %d %%, %llu so far, %llu a second", what_.c_str(),
+             int(100 * offset / std::max<uint64_t>(1, bytes_)), (unsigned long long)items,
+             (unsigned long long)((items - items_before_) * 1000 / uint64_t(passed_ms)));
+  shown_ms_ += passed_ms;
+  items_before_ = items;
+}
+
+bool load_aof(Server& server, uint64_t& size_bytes, std::string& error) {
+  struct stat file;
+  const int fd = server.aof.fd();
+  if (fstat(fd, &file) != 0) {
+    error = "cannot read '" + server.aof.path() + "': " + strerror(errno);
+    return false;
+  }
+  const uint64_t file_bytes = uint64_t(file.st_size);
+  uint64_t rdb_bytes = 0;
+  if (is_rdb(fd)) {
+    const std::string what = "the append-only file '" + server.aof.path() + "'";
+    if (!load_rdb(server, fd, file_bytes, what, false, rdb_bytes, error)) return false;
+    lseek(fd, off_t(rdb_bytes), SEEK_SET);
+  }
+  return load_records(server, file_bytes, rdb_bytes, size_bytes, error);
+}
+
+bool load_dump(Server& server, bool& found, std::string& error) {
+  const std::string& name = server.config.dbfilename;
+  const int fd = open(name.c_str(), O_RDONLY | O_CLOEXEC);
+  found = fd >= 0;
+  if (!found && errno == ENOENT) return true;
+  struct stat file;
+  if (!found || fstat(fd, &file) != 0 || !S_ISREG(file.st_mode)) {
+    error = "cannot read '" + name + "': " + (found ? "not a regular file" : strerror(errno));
+    if (found) close(fd);
+    return false;
+  }
+  uint64_t end;
+  const bool loaded =
+      load_rdb(server, fd, uint64_t(file.st_size), "'" + name + "'", true, end, error);
+  close(fd);
+  return loaded;
 }
 
 }  // namespace ignix

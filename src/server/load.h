@@ -1,15 +1,38 @@
-// Reads the append-only file into the keyspace at start.
+// Loading at start: the append-only file, or else an RDB file.
 #pragma once
 
+#include <cstdint>
 #include <string>
 
 #include "server/server.h"
 
 namespace ignix {
 
-// Runs every record of server.aof. A torn last record is cut off, with a log line, if
-// aof-load-truncated allows it. `size_bytes` is then the file's length. False, with one line in
-// `error`, if the file is damaged or cannot be read; the file has not been changed.
+// Log lines of how far it has come.
+class LoadProgress {
+ public:
+  LoadProgress(std::string what, uint64_t bytes);
+  void show(uint64_t items, uint64_t offset) {
+    if (items % kItemsBetweenLooks == 0) look(items, offset);
+  }
+
+ private:
+  static constexpr uint64_t kItemsBetweenLooks = 4096;
+  void look(uint64_t items, uint64_t offset);
+
+  std::string what_;
+  uint64_t bytes_, items_before_ = 0;
+  int64_t shown_ms_;
+};
+
+// Runs every record of server.aof, behind the RDB part that a rewritten file begins with. A torn
+// last record is cut off, with a log line, if aof-load-truncated allows it. `size_bytes` is then
+// the file's length. False, with one line in `error`, if the file is damaged or cannot be read; the
+// file has not been changed.
 bool load_aof(Server& server, uint64_t& size_bytes, std::string& error);
+
+// Loads `dbfilename`, if there is such a file; `found` says so. False, with one line in `error`, as
+// above.
+bool load_dump(Server& server, bool& found, std::string& error);
 
 }  // namespace ignix

@@ -35,7 +35,7 @@ bool parse_output_limits(std::string_view text, OutputLimits& limits, std::strin
         return false;
       }
       if (!parse_memory(words[i + 1], hard) || !parse_memory(words[i + 2], soft) ||
-          !parse_integer(words[i + 3], seconds) || seconds < 0) {
+          !parse_integer(words[i + 3], seconds) || seconds < 0 || seconds > INT32_MAX) {
         error = "Error in hard, soft or soft_seconds setting in buffer limit configuration.";
         return false;
       }

@@ -19,8 +19,7 @@ struct OutputLimit {
 };
 
 struct OutputLimits {
-  OutputLimit of[kClientClasses] = {
-      {0, 0, 0}, {256 << 20, 64 << 20, 60}, {32 << 20, 8 << 20, 60}};
+  OutputLimit of[kClientClasses] = {{0, 0, 0}, {256 << 20, 64 << 20, 60}, {32 << 20, 8 << 20, 60}};
 
   const OutputLimit& operator[](ClientClass c) const { return of[int(c)]; }
 };

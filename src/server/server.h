@@ -14,6 +14,7 @@
 #include "durability/ring.h"
 #include "server/client.h"
 #include "server/config.h"
+#include "server/persist.h"
 #include "store/keyspace.h"
 
 namespace ignix {
@@ -34,6 +35,7 @@ class Counter {
 // What a loop tells of itself.
 struct alignas(64) LoopStatus {
   std::atomic<int64_t> clients{0};  // also those handed to it and not yet taken over
+  Counter changes;                  // since the last save and before
   Counter commands, errors, connections, rejected, input_bytes, output_bytes, reads, writes;
   Counter output_pending_bytes;  // replies not taken by their clients
   ClientRegistry registry;
@@ -44,11 +46,14 @@ struct Server {
   Keyspace keyspace;
   LogRing ring;
   Aof aof;
+  Persist persist{*this};
   std::unique_ptr<LoopStatus[]> loops;
   int loop_count = 0;
 
   std::atomic<uint64_t> next_client_id{1};
   std::atomic<bool> stopping{false};
+  enum class SaveAtEnd { kByRules, kYes, kNo };
+  std::atomic<SaveAtEnd> save_at_end{SaveAtEnd::kByRules};
   pthread_t main_thread = {};
 
   // Set before the loops start.
@@ -74,6 +79,9 @@ struct Server {
     uint64_t hits = 0, misses = 0, expired = 0;
   };
   KeyspaceCounts keyspace_counts();
+
+  // Wakes loop 0, from any thread; set before the loops start.
+  void (*wake_loop_zero)(Server&) = nullptr;
 
   // Any thread: the main thread stops everything, in order.
   void request_stop();

@@ -84,7 +84,12 @@ Block* BlockHeap::make_mapped(size_t bytes) {
   void* p =
       mmap(nullptr, pages_of(bytes), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
   if (p == MAP_FAILED) return nullptr;
-  if (bytes >= kHugeMapping) madvise(p, pages_of(bytes), MADV_HUGEPAGE);
+  if (bytes >= kHugeMapping) {
+    // The start stays on small pages: a client may have promised more than it ever sends.
+    char* const start = static_cast<char*>(p);
+    const size_t small = kHugePage - reinterpret_cast<size_t>(start) % kHugePage;
+    madvise(start + small, pages_of(bytes) - small, MADV_HUGEPAGE);
+  }
   return new (p) Block{};
 }
 

@@ -8,8 +8,8 @@
 // run of memory. The bytes never change once the block is a value: a reply may be under way.
 //
 // The pages of a block may be lent to the kernel, which then sends from them long after the last
-// reference is gone. Lent pages are never written again: they are unmapped, and live on in the
-// kernel as long as it needs them.
+// reference is gone. Lent bytes are never written again: their pages are unmapped, and live on in
+// the kernel as long as it needs them.
 #pragma once
 
 #include <pthread.h>
@@ -53,7 +53,8 @@ struct Block {
 
 // Takes one more reference, to be given up with drop_block().
 inline void hold_block(Block* block) { block->references.fetch_add(1, std::memory_order_relaxed); }
-// Gives one reference up.
+// Gives one reference up. The last one frees the block, and may take the kernel some tens of
+// microseconds; more only where more than 256 MB wait to be unmapped.
 void drop_block(Block* block);
 
 class BlockHeap {
@@ -66,11 +67,12 @@ class BlockHeap {
   // The same, to be filled by the caller. It does not count as used, and is no value, until adopt()
   // is called: its length is only what a client has promised.
   Block* make_empty(size_t bytes);
+  // By whoever has filled it, before anybody else sees it. Writes the line end.
   void adopt(Block* block);
 
   // Bytes of blocks in use, whole pages.
   size_t used_bytes() const { return used_bytes_.load(std::memory_order_relaxed); }
-  // What is held beyond that: dropped blocks not yet unmapped, free places, spare slabs.
+  // What is held beyond that: mappings that are kept for reuse or not yet unmapped, spare slabs.
   size_t spare_bytes() const;
 
   // Gives memory of dropped blocks back, a few megabytes a call; keeps at most `keep_bytes` of

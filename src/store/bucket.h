@@ -31,7 +31,7 @@ inline uint8_t fingerprint_of(uint64_t hash) {
   return byte ? byte : 1;
 }
 
-// A set of slots of one bucket, as bits. Walk it with first() and drop_first().
+// A set of slots of one bucket, as bits. Walk it with first_slot() and `mask &= mask - 1`.
 using SlotMask = uint32_t;
 inline unsigned first_slot(SlotMask mask) { return unsigned(std::countr_zero(mask)); }
 

@@ -36,14 +36,14 @@ size_t pack_integer(int64_t value, char out[8]) {
 }
 
 void Entry::write(const EntryShape& shape, std::string_view stored_key, std::string_view stored,
-                  int64_t expiry_ms, uint32_t clock) {
+                  int64_t expiry_ms, uint32_t clock, bool epoch) {
   assert(shape.value_bytes == stored.size() && shape.key_bytes == stored_key.size());
   bytes_[0] = uint8_t(uint8_t(shape.type) | uint8_t(shape.encoding) << 3 |
                       (shape.has_expiry ? kExpiryBit : 0) | (shape.long_key ? kLongKeyBit : 0) |
                       (shape.long_value() ? kLongValueBit : 0));
   // The key may stand in this very entry at another offset, so it goes first.
   if (!stored_key.empty()) memmove(chars() + key_offset(), stored_key.data(), stored_key.size());
-  memcpy(bytes_ + 1, &clock, 3);
+  set_stamp(clock | (epoch ? kClockMask + 1 : 0));
   bytes_[4] = uint8_t(stored_key.size());
   bytes_[5] = uint8_t(stored.size());
   if (shape.long_value()) bytes_[6] = uint8_t(stored.size() >> 8);

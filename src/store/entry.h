@@ -2,7 +2,8 @@
 //
 //     byte 0      bits 0-2  type            bits 3-4  encoding of the value
 //                 bit 5     has expiry      bit 6     long key       bit 7  long value
-//     bytes 1-3   access clock: when it was last used, see access_clock()
+//     bytes 1-3   bits 0-22 access clock: when it was last used, see access_clock()
+//                 bit 23    epoch: which snapshots have it, see store/snapshot.h
 //     byte 4      length of the key as stored here
 //     then        length of the value as stored here; with "long value" two bytes
 //     then        expiry, ms since 1970, eight bytes, if there is one
@@ -28,9 +29,10 @@ namespace ignix {
 enum class Type : uint8_t { kString, kList, kSet, kZset, kHash, kStream };
 enum class Encoding : uint8_t { kEmbedded, kInteger, kBlock };
 
-// The access clock: 24 bits that advance about once a minute. Finer, and reading would dirty the
-// line of every entry again and again, which doubles the traffic to memory.
-inline uint32_t access_clock(int64_t now_ms) { return uint32_t(now_ms >> 16) & 0xffffff; }
+// The access clock: 23 bits that advance about once a minute, for 17 years. Finer, and reading
+// would dirty the line of every entry again and again, which doubles the traffic to memory.
+constexpr uint32_t kClockMask = 0x7fffff;
+inline uint32_t access_clock(int64_t now_ms) { return uint32_t(now_ms >> 16) & kClockMask; }
 
 constexpr size_t kShortKeyBytes = UINT8_MAX;
 constexpr int64_t kNoExpiry = -1;
@@ -75,14 +77,15 @@ class Entry {
   }
   bool expired(int64_t now_ms) const { return has_expiry() && expiry_ms() <= now_ms; }
 
-  uint32_t clock() const {
-    return bytes_[1] | uint32_t(bytes_[2]) << 8 | uint32_t(bytes_[3]) << 16;
-  }
+  uint32_t clock() const { return stamp() & kClockMask; }
   // Written only when it changes, so that reading does not dirty the cache line.
   void touch(uint32_t clock) {
     if (this->clock() == clock) return;
-    memcpy(bytes_ + 1, &clock, 3);
+    set_stamp(clock | (stamp() & ~kClockMask));
   }
+
+  bool epoch() const { return bytes_[3] & 0x80; }
+  void set_epoch(bool epoch) { set_stamp(clock() | (epoch ? kClockMask + 1 : 0)); }
 
   EntryShape shape() const {
     return {type(), encoding(), long_key(), has_expiry(), key_bytes(), stored_bytes()};
@@ -92,7 +95,7 @@ class Entry {
   // Writes a whole entry of `shape` (shape.total_bytes() long). `stored_key` may be the entry's
   // own.
   void write(const EntryShape& shape, std::string_view stored_key, std::string_view stored,
-             int64_t expiry_ms, uint32_t clock);
+             int64_t expiry_ms, uint32_t clock, bool epoch);
   // Overwrites the stored value by one of the same length.
   void overwrite(std::string_view stored) {
     memcpy(chars() + value_offset(), stored.data(), stored.size());
@@ -103,6 +106,10 @@ class Entry {
 
   char* chars() { return reinterpret_cast<char*>(bytes_); }
   const char* chars() const { return reinterpret_cast<const char*>(bytes_); }
+  uint32_t stamp() const {
+    return bytes_[1] | uint32_t(bytes_[2]) << 8 | uint32_t(bytes_[3]) << 16;
+  }
+  void set_stamp(uint32_t stamp) { memcpy(bytes_ + 1, &stamp, 3); }
   bool long_key() const { return bytes_[0] & kLongKeyBit; }
   bool long_value() const { return bytes_[0] & kLongValueBit; }
   size_t expiry_offset() const { return 6 + long_value(); }

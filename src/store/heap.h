@@ -119,7 +119,8 @@ class SlabPool {
   }
 
   // Without any lock: the bytes at `ref`, as many as its slab's size class has. They can be read,
-  // whatever they are; false if `ref`, which may be any number, is not in memory that was ever used.
+  // whatever they are; false if `ref`, which may be any number, is not in memory that was ever
+  // used.
   bool extent(Ref ref, const char*& first, const char*& last) const {
     const uint64_t index = ref >> (Classes::kSlabBits - 3);
     if (index >= classes_.usable()) return false;

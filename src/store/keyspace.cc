@@ -126,7 +126,7 @@ bool Keyspace::put(int db, const Key& key, const StoredValue& value, int64_t exp
   const uint32_t index = stripe_index(key.hash);
   Stripe& stripe = stripes_[index];
   const SlotPlace place = table(db, index).find(key.hash, key.text);
-  const bool done = place ? replace(stripe, state(db, index), place, value, expiry_ms, clock)
+  const bool done = place ? replace(db, stripe, place, value, expiry_ms, clock)
                           : add(db, stripe, key, value, expiry_ms, clock);
   if (!done && value.encoding == Encoding::kBlock) {
     Block* block;
@@ -137,7 +137,7 @@ bool Keyspace::put(int db, const Key& key, const StoredValue& value, int64_t exp
 }
 
 // The key stays as it is stored. An entry whose size class does not change is written in place.
-bool Keyspace::replace(Stripe& stripe, TableState& state, SlotPlace place, const StoredValue& value,
+bool Keyspace::replace(int db, Stripe& stripe, SlotPlace place, const StoredValue& value,
                        int64_t expiry_ms, uint32_t clock) {
   const Ref old_ref = place.ref();
   Entry* old = entry(old_ref);
@@ -149,17 +149,20 @@ bool Keyspace::replace(Stripe& stripe, TableState& state, SlotPlace place, const
   after.has_expiry = expiry_ms != kNoExpiry;
   const size_t before_bytes = before.total_bytes(), after_bytes = after.total_bytes();
   if (EntryClasses::of(before_bytes) == EntryClasses::of(after_bytes)) {
+    save_before_change(db, old);
     drop_value(old);
-    old->write(after, old->stored_key(), value.bytes, expiry_ms, clock);
+    old->write(after, old->stored_key(), value.bytes, expiry_ms, clock, epoch_);
   } else {
     const Ref ref = stripe.heap.allocate(after_bytes);
     if (!ref) return false;
+    save_before_change(db, old);
     drop_value(old);
-    entry(ref)->write(after, old->stored_key(), value.bytes, expiry_ms, clock);
+    entry(ref)->write(after, old->stored_key(), value.bytes, expiry_ms, clock, epoch_);
     place.bucket->set_ref(place.slot, ref);
     stripe.heap.free(old_ref, before_bytes);
   }
-  state.expiries += uint64_t(after.has_expiry) - uint64_t(before.has_expiry);
+  state(db, uint32_t(&stripe - stripes_.get())).expiries +=
+      uint64_t(after.has_expiry) - uint64_t(before.has_expiry);
   return true;
 }
 
@@ -183,7 +186,7 @@ bool Keyspace::add(int db, Stripe& stripe, const Key& key, const StoredValue& va
   }
   const Ref ref = stripe.heap.allocate(shape.total_bytes());
   if (ref) {
-    entry(ref)->write(shape, stored_key, value.bytes, expiry_ms, clock);
+    entry(ref)->write(shape, stored_key, value.bytes, expiry_ms, clock, epoch_);
     if (table(db, index).insert(key.hash, ref)) {
       state(db, index).expiries += shape.has_expiry;
       return true;
@@ -202,9 +205,10 @@ bool Keyspace::erase(int db, const Key& key) {
   if (!place) return false;
   const Ref ref = place.ref();
   Entry* old = entry(ref);
+  save_before_change(db, old);
   state(db, index).expiries -= old->has_expiry();
   // While the entry's key can still be read: joining buckets hashes no keys, but splitting does.
-  keys.erase(key.hash, place);
+  keys.erase(key.hash, place, !snapshot_);
   free_entry(stripe, ref);
   return true;
 }

@@ -17,6 +17,7 @@
 #include "base/lock.h"
 #include "store/block.h"
 #include "store/heap.h"
+#include "store/snapshot.h"
 #include "store/table.h"
 
 namespace ignix {
@@ -81,6 +82,11 @@ class Keyspace {
   }
   void lock_all();
   void unlock_all();
+  // Whether others than the one loop take locks: a snapshot does. That loop says so, while it holds
+  // none; with several loops it is always so.
+  void set_shared(bool shared) {
+    if (shared != shared_) shared_ = shared;
+  }
 
   // Without the lock, ahead of the commands: asks for the cache lines that look-ups of these keys
   // will need, so that their waits overlap. A hint, whatever happens meanwhile.
@@ -137,6 +143,16 @@ class Keyspace {
   // to the kernel. `all`: spare memory that is kept for reuse, too.
   bool maintain_shared(bool all);
 
+  // A snapshot (store/snapshot.h); the keyspace is shared meanwhile. All stripes are locked at its
+  // beginning. What is to be changed goes to `before_change`; the walk's sink is another. Steps of
+  // the walk, from any one thread, until it returns false; then the end.
+  void begin_snapshot(SnapshotSink* before_change);
+  bool walk_snapshot(SnapshotWalk& walk, SnapshotSink& sink);
+  void end_snapshot();
+  // While the snapshot's writer cannot keep up, nothing is to be changed. Any thread.
+  bool changes_must_wait() const { return changes_wait_.load(std::memory_order_relaxed); }
+  void make_changes_wait(bool wait) { changes_wait_.store(wait, std::memory_order_relaxed); }
+
   // Makes memory ready ahead of growth, and huge pages of small ones, all of which takes the kernel
   // milliseconds. Runs until stop_ahead(): for a thread of its own (store/ahead.cc).
   void run_ahead();
@@ -159,8 +175,12 @@ class Keyspace {
   void drop_blocks(Entry* entry);
   void drop_value(Entry* entry);
   void free_entry(Stripe& stripe, Ref ref);
-  bool replace(Stripe& stripe, TableState& state, SlotPlace place, const StoredValue& value,
-               int64_t expiry_ms, uint32_t clock);
+  bool replace(int db, Stripe& stripe, SlotPlace place, const StoredValue& value, int64_t expiry_ms,
+               uint32_t clock);
+  // Before an entry is changed or deleted: a snapshot may not have it yet.
+  void save_before_change(int db, const Entry* entry) {
+    if (snapshot_ && entry->epoch() != epoch_) snapshot_->save(db, *entry);
+  }
   bool add(int db, Stripe& stripe, const Key& key, const StoredValue& value, int64_t expiry_ms,
            uint32_t clock);
   void flush_at_once(int db);
@@ -175,6 +195,9 @@ class Keyspace {
   size_t reserve_bytes_ = 0;
   bool shared_ = true;    // by more than one thread
   bool limited_ = false;  // by RLIMIT_AS
+  std::atomic<bool> changes_wait_{false};
+  bool epoch_ = false;                // both are written with all stripes locked
+  SnapshotSink* snapshot_ = nullptr;  // of the snapshot that is being walked
   HashSecret secret_ = {};
   Bell bell_;  // it is time for prepare_some()
   std::atomic<bool> stop_ahead_{false};

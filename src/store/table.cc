@@ -173,10 +173,10 @@ bool Table::insert(uint64_t hash, Ref ref) {
   return true;
 }
 
-void Table::erase(uint64_t hash, SlotPlace place) {
+void Table::erase(uint64_t hash, SlotPlace place, bool may_join) {
   const uint32_t buckets = state_.buckets.load(std::memory_order_relaxed);
   remove_from_chain(at(home(hash, buckets)), place);
-  if (--state_.keys < buckets * kJoinBelow && buckets > 1) join();
+  if (--state_.keys < buckets * kJoinBelow && buckets > 1 && may_join) join();
 }
 
 // Splits the next bucket in turn: each of its entries stays or goes to the new last bucket. Slots

@@ -86,7 +86,8 @@ class Table {
   SlotPlace find(uint64_t hash, std::string_view key) const;
   // The key must not be there. False if there is no memory: then nothing has changed.
   bool insert(uint64_t hash, Ref ref);
-  void erase(uint64_t hash, SlotPlace place);
+  // Joins buckets if it `may_join`.
+  void erase(uint64_t hash, SlotPlace place, bool may_join = true);
 
   // All entries of home bucket `index` (of state().buckets): fn(Ref).
   template <typename Fn>

@@ -1,0 +1,138 @@
+#include "durability/rdb.h"
+
+#include <cstdio>
+#include <cstring>
+#include <string>
+
+#include "base/clock.h"
+#include "base/crc64.h"
+#include "base/number.h"
+#include "base/version.h"
+
+namespace ignix::rdb {
+namespace {
+
+constexpr size_t kLengthBytesMax = 9;
+
+template <typename T>
+char* put_number(char* p, T value) {
+  memcpy(p, &value, sizeof value);
+  return p + sizeof value;
+}
+
+char* put_length(char* p, uint64_t length) {
+  if (length < 1 << 6) {
+    *p++ = char(length);
+  } else if (length < 1 << 14) {
+    *p++ = char(0x40 | length >> 8);
+    *p++ = char(length);
+  } else if (length <= UINT32_MAX) {
+    *p++ = char(0x80);
+    p = put_number(p, __builtin_bswap32(uint32_t(length)));
+  } else {
+    *p++ = char(0x81);
+    p = put_number(p, __builtin_bswap64(length));
+  }
+  return p;
+}
+
+char* put_string(char* p, std::string_view text) {
+  p = put_length(p, text.size());
+  if (!text.empty()) memcpy(p, text.data(), text.size());
+  return p + text.size();
+}
+
+// As few bytes as hold it; beyond 32 bits, its digits.
+char* put_integer(char* p, int64_t value) {
+  if (value == int8_t(value)) return *p++ = char(0xc0), put_number(p, int8_t(value));
+  if (value == int16_t(value)) return *p++ = char(0xc1), put_number(p, int16_t(value));
+  if (value == int32_t(value)) return *p++ = char(0xc2), put_number(p, int32_t(value));
+  char digits[kIntegerBytesMax];
+  return put_string(p, {digits, format_integer(value, digits)});
+}
+
+// With room for `bytes`: what `write` writes there, from the pointer that it gets to the one that
+// it returns.
+template <typename Write>
+bool append(Output& out, size_t bytes, Write write) {
+  if (!out.reserve(bytes)) return false;
+  out.commit(size_t(write(out.room()) - out.room()));
+  return true;
+}
+
+bool put_aux(Output& out, std::string_view name, std::string_view value) {
+  return append(out, 1 + name.size() + value.size() + 2 * kLengthBytesMax, [&](char* p) {
+    *p++ = char(kAux);
+    return put_string(put_string(p, name), value);
+  });
+}
+
+bool put_block(Output& out, Block* block) {
+  if (!append(out, kLengthBytesMax, [&](char* p) { return put_length(p, block->length_bytes); })) {
+    return false;
+  }
+  hold_block(block);
+  out.append_shared(
+      {block->view(), block, [](void* held) { drop_block(static_cast<Block*>(held)); }});
+  return true;
+}
+
+}  // namespace
+
+bool put_header(Output& out, bool aof_base, uint64_t used_bytes) {
+  char magic[16];
+  snprintf(magic, sizeof magic, "REDIS%04d", kFormatVersion);
+  return out.append(magic) && put_aux(out, "redis-ver", kRedisVersion) &&
+         put_aux(out, "redis-bits", "64") &&
+         put_aux(out, "ctime", std::to_string(wall_ms() / 1000)) &&
+         put_aux(out, "used-mem", std::to_string(used_bytes)) &&
+         put_aux(out, "aof-base", aof_base ? "1" : "0") && put_aux(out, "ignix-ver", kVersion);
+}
+
+bool put_database(Output& out, int db) {
+  return append(out, 1 + kLengthBytesMax, [&](char* p) {
+    *p++ = char(kSelectDb);
+    return put_length(p, uint64_t(db));
+  });
+}
+
+bool put_sizes(Output& out, uint64_t keys, uint64_t expiries) {
+  return append(out, 1 + 2 * kLengthBytesMax, [&](char* p) {
+    *p++ = char(kResizeDb);
+    return put_length(put_length(p, keys), expiries);
+  });
+}
+
+bool put_entry(Output& out, const Entry& entry) {
+  const bool in_block = entry.encoding() == Encoding::kBlock;
+  const std::string_view key = entry.stored_key(), value = entry.stored();
+  const size_t most = 1 + 8 + 1 + key.size() + value.size() + 2 * kLengthBytesMax + 32;
+  const auto start = [&](char* p) {
+    if (entry.has_expiry()) *p++ = char(kExpireMs), p = put_number(p, entry.expiry_ms());
+    *p++ = char(kTypeString);
+    return p;
+  };
+  const auto write_value = [&](char* p) {
+    return entry.encoding() == Encoding::kInteger ? put_integer(p, entry.integer())
+                                                  : put_string(p, value);
+  };
+  if (!in_block && !entry.key_block()) {
+    return append(out, most, [&](char* p) { return write_value(put_string(start(p), key)); });
+  }
+  if (!append(out, most, start)) return false;
+  const bool has_key = entry.key_block()
+                           ? put_block(out, entry.key_block())
+                           : append(out, most, [&](char* p) { return put_string(p, key); });
+  return has_key && (in_block ? put_block(out, entry.block()) : append(out, most, write_value));
+}
+
+bool put_end(Output& out, uint64_t crc) {
+  const char end = char(kEof);
+  crc = crc64(crc, {&end, 1});
+  return append(out, 9, [&](char* p) {
+    *p++ = end;
+    return put_number(p, crc);
+  });
+}
+
+}  // namespace ignix::rdb

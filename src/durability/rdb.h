@@ -1,0 +1,50 @@
+// RDB, Redis's snapshot format, version 10 (Redis 7.0), as it is written here:
+//
+//     "REDIS0010"
+//     FA name value            what wrote it, and such; any number of times
+//     FE db  FB keys expiries  a database; the second part is a hint of its size
+//     [FC ms]  type key value  an entry: expiry (ms since 1970, eight bytes), type 0: a string
+//     ...                      FE may come again, for any database
+//     FF crc64                 the end; eight bytes
+//
+// Lengths: 00xxxxxx; 01xxxxxx and one byte more; 80 and four bytes; 81 and eight, big-endian.
+// Strings: a length and the bytes; or C0, C1, C2 and a little-endian integer of 1, 2, 4 bytes; or
+// C3, two lengths (compressed, whole) and LZF. Other numbers are little-endian.
+#pragma once
+
+#include <cstdint>
+#include <string_view>
+
+#include "base/output.h"
+#include "store/entry.h"
+
+namespace ignix::rdb {
+
+constexpr int kFormatVersion = 10;
+constexpr int kFormatVersionMax = 12;  // that can be read
+
+enum Opcode : uint8_t {
+  kSlotInfo = 244,
+  kFunction2 = 245,
+  kFunctionPreGa = 246,
+  kModuleAux = 247,
+  kIdle = 248,
+  kFreq = 249,
+  kAux = 250,
+  kResizeDb = 251,
+  kExpireMs = 252,
+  kExpireSeconds = 253,
+  kSelectDb = 254,
+  kEof = 255,
+};
+constexpr uint8_t kTypeString = 0;
+
+// Appends parts of a file to an Output; large values by reference. False if there is no memory.
+bool put_header(Output& out, bool aof_base, uint64_t used_bytes);
+bool put_database(Output& out, int db);
+bool put_sizes(Output& out, uint64_t keys, uint64_t expiries);
+bool put_entry(Output& out, const Entry& entry);
+// `crc` is that of all before, but for the opcode.
+bool put_end(Output& out, uint64_t crc);
+
+}  // namespace ignix::rdb

@@ -1,0 +1,155 @@
+#include "durability/snapshot.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <sys/uio.h>
+#include <unistd.h>
+
+#include "base/crc64.h"
+#include "durability/rdb.h"
+
+namespace ignix {
+namespace {
+
+constexpr size_t kWriteBytes = 256 * 1024;  // of the walk, at a time
+constexpr int kWritePieces = 64;
+constexpr uint64_t kStartWritingBytes = 16ULL << 20;  // so that the fsync at the end is a short one
+
+}  // namespace
+
+void Snapshot::Sink::append(int db, const Entry& entry) {
+  if (db != last_db && !rdb::put_database(out, db)) failed = true;
+  last_db = db;
+  if (!rdb::put_entry(out, entry)) failed = true;
+  owner.progress_.keys_done.fetch_add(1, std::memory_order_relaxed);
+}
+
+void Snapshot::Sink::save(int db, const Entry& entry) { append(db, entry); }
+
+void Snapshot::ChangedSink::save(int db, const Entry& entry) {
+  pthread_mutex_lock(&lock);
+  append(db, entry);
+  if (out.size() > kSnapshotBehindBytes) owner.keyspace_.make_changes_wait(true);
+  pthread_mutex_unlock(&lock);
+}
+
+void Snapshot::begin(void (*at_instant)(void*), void* context) {
+  keyspace_.lock_all();
+  uint64_t total = 0;
+  for (int db = 0; db < keyspace_.databases(); db++) {
+    sizes_.push_back({keyspace_.key_count(db), keyspace_.expiry_count(db)});
+    total += sizes_.back().keys;
+  }
+  progress_.keys_total = total;
+  progress_.keys_done = progress_.written_bytes = 0;
+  keyspace_.begin_snapshot(&changed_);
+  if (at_instant) at_instant(context);
+  keyspace_.unlock_all();
+}
+
+bool Snapshot::write(int fd, bool aof_base, std::string& error) {
+  bool done = write_header(fd, aof_base) && write_all(fd);
+  if (!done) {
+    // The walk goes on to its end, so that all entries have the same epoch again.
+    SnapshotWalk walk;
+    do {
+      walked_.out.clear();
+      pthread_mutex_lock(&changed_.lock);
+      changed_.out.clear();
+      pthread_mutex_unlock(&changed_.lock);
+      keyspace_.make_changes_wait(false);
+    } while (keyspace_.walk_snapshot(walk, walked_));
+  }
+  keyspace_.end_snapshot();
+  done = done && finish(fd);
+  error = error_;
+  return done;
+}
+
+bool Snapshot::write_header(int fd, bool aof_base) {
+  return rdb::put_header(walked_.out, aof_base, keyspace_.held_bytes()) ? flush(fd, walked_.out)
+                                                                        : fail("out of memory");
+}
+
+bool Snapshot::write_all(int fd) {
+  SnapshotWalk walk;
+  int sized_db = -1;
+  do {
+    // Sizes are hints, and stand once for each database, where its walk begins.
+    if (walk.db != sized_db && walk.db < int(sizes_.size()) && sizes_[size_t(walk.db)].keys) {
+      const Sizes& sizes = sizes_[size_t(walk.db)];
+      if (!rdb::put_database(walked_.out, walk.db) ||
+          !rdb::put_sizes(walked_.out, sizes.keys, sizes.expiries)) {
+        return fail("out of memory");
+      }
+      walked_.last_db = walk.db;
+    }
+    sized_db = walk.db;
+    if (walked_.out.size() >= kWriteBytes && !flush(fd, walked_.out)) return false;
+    if (!take_changed(fd)) return false;
+    if (walked_.failed) return fail("out of memory");
+    if (cancelled_.load(std::memory_order_relaxed)) return fail("cancelled");
+  } while (keyspace_.walk_snapshot(walk, walked_));
+  return true;
+}
+
+// What the loops have saved goes to the file between two steps of the walk.
+bool Snapshot::take_changed(int fd) {
+  Output taken;
+  pthread_mutex_lock(&changed_.lock);
+  taken.swap(changed_.out);
+  changed_.last_db = -1;
+  const bool failed = changed_.failed;
+  pthread_mutex_unlock(&changed_.lock);
+  if (failed) return fail("out of memory");
+  if (taken.empty()) return true;
+  // The walk's own are for the database that was named before them.
+  if (!flush(fd, walked_.out) || !flush(fd, taken)) return false;
+  walked_.last_db = -1;
+  keyspace_.make_changes_wait(false);
+  return true;
+}
+
+bool Snapshot::flush(int fd, Output& out) {
+  while (!out.empty()) {
+    iovec pieces[kWritePieces];
+    int count = 1;
+    if (out.is_plain()) {
+      pieces[0] = {const_cast<char*>(out.data()), out.size()};
+    } else {
+      count = out.gather(pieces, kWritePieces);
+    }
+    const ssize_t written = writev(fd, pieces, count);
+    if (written < 0 && errno == EINTR) continue;
+    if (written <= 0) return fail(written < 0 ? strerror(errno) : "the disk takes nothing");
+    size_t left = size_t(written);
+    for (int i = 0; i < count && left > 0; i++) {
+      const size_t here = std::min(left, pieces[i].iov_len);
+      crc_ = crc64(crc_, {static_cast<const char*>(pieces[i].iov_base), here});
+      left -= here;
+    }
+    out.consume(size_t(written));
+    progress_.written_bytes += uint64_t(written);
+  }
+  const uint64_t end = progress_.written_bytes;
+  if (end - started_writing_ >= kStartWritingBytes) {
+    sync_file_range(fd, off_t(started_writing_), off_t(end - started_writing_),
+                    SYNC_FILE_RANGE_WRITE);
+    started_writing_ = end;
+  }
+  return true;
+}
+
+bool Snapshot::finish(int fd) {
+  if (!take_changed(fd) || !flush(fd, walked_.out)) return false;
+  if (!rdb::put_end(walked_.out, crc_)) return fail("out of memory");
+  return flush(fd, walked_.out) && (fsync(fd) == 0 || fail(strerror(errno)));
+}
+
+bool Snapshot::fail(const char* what) {
+  error_ = what;
+  return false;
+}
+
+}  // namespace ignix

@@ -1,0 +1,86 @@
+// Writes the keyspace, as it is at one instant, to a file in RDB's format (durability/rdb.h), while
+// it goes on changing (store/snapshot.h).
+//
+// One thread walks and writes; the loops hand it what they are about to change. When they do that
+// faster than the disk takes it, they stop changing things for a while:
+// Keyspace::changes_must_wait.
+#pragma once
+
+#include <pthread.h>
+
+#include <atomic>
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "base/output.h"
+#include "store/keyspace.h"
+
+namespace ignix {
+
+// For others to look at, from any thread.
+struct SnapshotProgress {
+  std::atomic<uint64_t> keys_total{0}, keys_done{0}, written_bytes{0};
+};
+
+class Snapshot {
+ public:
+  Snapshot(Keyspace& keyspace, SnapshotProgress& progress)
+      : keyspace_(keyspace), progress_(progress), changed_(*this), walked_(*this) {}
+
+  // The instant. `at_instant(context)` is called while all stripes are locked. The keyspace is
+  // shared. write() must follow, on any thread.
+  void begin(void (*at_instant)(void*), void* context);
+
+  // Writes all of it to `fd`, from where that stands, and brings it to the disk. False, with
+  // `error`, if that fails; the snapshot is over in any case.
+  bool write(int fd, bool aof_base, std::string& error);
+
+  // Whether a flush took entries away that should have been saved. Any thread.
+  bool was_flushed() const { return flushed_.load(std::memory_order_relaxed); }
+
+  // write() gives up soon, with an error. Any thread.
+  void cancel() { cancelled_.store(true, std::memory_order_relaxed); }
+
+ private:
+  // Encodes entries one behind the other, each database named before its first.
+  struct Sink : SnapshotSink {
+    explicit Sink(Snapshot& the_owner) : owner(the_owner) {}
+    void save(int db, const Entry& entry) override;
+    void flushed(int) override { owner.flushed_.store(true, std::memory_order_relaxed); }
+    void append(int db, const Entry& entry);
+
+    Snapshot& owner;
+    Output out;
+    int last_db = -1;
+    bool failed = false;  // out of memory
+  };
+  // What is about to change comes from any loop.
+  struct ChangedSink : Sink {
+    using Sink::Sink;
+    void save(int db, const Entry& entry) override;
+    pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;  // guards the rest
+  };
+  struct Sizes {
+    uint64_t keys, expiries;
+  };
+
+  bool write_header(int fd, bool aof_base);
+  bool write_all(int fd);
+  bool take_changed(int fd);
+  bool flush(int fd, Output& out);
+  bool finish(int fd);
+  bool fail(const char* what);
+
+  Keyspace& keyspace_;
+  SnapshotProgress& progress_;
+  ChangedSink changed_;
+  Sink walked_;
+  std::vector<Sizes> sizes_;  // of the databases at the instant
+  std::string error_;         // of write(); empty: none
+  uint64_t crc_ = 0;
+  uint64_t started_writing_ = 0;  // the kernel has been told to write up to here
+  std::atomic<bool> flushed_{false}, cancelled_{false};
+};
+
+}  // namespace ignix
