@@ -378,6 +378,8 @@ def parse_options():
                    help="one server at a time, started and filled anew for every repeat")
     p.add_argument("--memory-keys", default="100k,1m,10m")
     p.add_argument("--shrink-keys", type=count, default=2000000)
+    p.add_argument("--load-keys", type=count, default=3000000)
+    p.add_argument("--rewrite-keys", type=count, default=5000000)
     p.add_argument("--growth-keys", type=count, default=10000000)
     p.add_argument("--growth-rate", type=int, default=0, help="requests a second; 0: no limit")
     p.add_argument("--server-cpu", type=int, default=0)

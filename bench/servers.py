@@ -28,16 +28,34 @@ class Server:
         self.directory = directory
         self.cpu = cpu  # None: not pinned
         self.log_path = os.path.join(directory, "server.log")
-        pinned = ["taskset", "-c", str(cpu)] if cpu is not None else []
-        with open(self.log_path, "wb") as log:
-            self.process = subprocess.Popen(pinned + command, cwd=directory, stdout=log,
-                                            stderr=log, stdin=subprocess.DEVNULL)
-        self.pid = self.process.pid
+        self.launch(command)
         try:
             self.wait_ready()
         except BaseException:  # an interrupt too: nobody else knows of this process yet
             self.stop()
             raise
+
+    def launch(self, command):
+        pinned = ["taskset", "-c", str(self.cpu)] if self.cpu is not None else []
+        with open(self.log_path, "wb") as log:
+            self.process = subprocess.Popen(pinned + command, cwd=self.directory, stdout=log,
+                                            stderr=log, stdin=subprocess.DEVNULL)
+        self.pid = self.process.pid
+
+    def seconds_to_load(self, command):
+        """Ends the server, starts it again by `command` in the same directory, and waits until it
+        answers from its data."""
+        self.process.terminate()
+        self.process.wait(60)
+        started = time.monotonic()
+        self.launch(command)
+        while True:
+            with contextlib.suppress(OSError):
+                if self.ask("DBSIZE").isdigit():
+                    return time.monotonic() - started
+            if self.process.poll() is not None:
+                raise RuntimeError(f"{self.name} ended at start: {self.log_tail()}")
+            time.sleep(0.005)
 
     def wait_ready(self):
         """Returns when the server accepts connections. taskset replaces itself by the server, so
@@ -71,6 +89,26 @@ class Server:
         with socket.create_connection(("127.0.0.1", self.port)) as s, s.makefile("rb") as replies:
             s.sendall(request.encode())
             return replies.readline().decode().strip()[1:]
+
+    def ask_text(self, *words):
+        """As ask(), for a reply that is a bulk string."""
+        request = f"*{len(words)}\r\n" + "".join(f"${len(w)}\r\n{w}\r\n" for w in words)
+        with socket.create_connection(("127.0.0.1", self.port)) as s, s.makefile("rb") as replies:
+            s.sendall(request.encode())
+            return replies.read(int(replies.readline()[1:])).decode()
+
+    def private_bytes(self):
+        """Memory of the server and its children, what they share counted once."""
+        total = 0
+        for directory in os.listdir("/proc"):
+            with contextlib.suppress(OSError, IndexError, ValueError):
+                if directory.isdigit() and (
+                        int(directory) == self.pid or
+                        open(f"/proc/{directory}/stat").read().split()[3] == str(self.pid)):
+                    with open(f"/proc/{directory}/smaps_rollup") as rollup:
+                        total += sum(int(line.split()[1]) * 1024 for line in rollup
+                                     if line.startswith("Pss:"))
+        return total
 
     def cpu_seconds(self):
         """Time on a CPU of all its threads."""
@@ -107,9 +145,10 @@ class Launcher:
     def command(self, name, port, directory, aof, fsync):
         aof_word = "yes" if aof else "no"
         common = ["--bind", "127.0.0.1", "--port", str(port), "--dir", directory,
-                  "--appendonly", aof_word, "--appendfsync", fsync]
+                  "--appendonly", aof_word, "--appendfsync", fsync, "--save", "",
+                  "--auto-aof-rewrite-percentage", "0"]
         if name == "redis":
-            return [self.redis, "--save", "", "--auto-aof-rewrite-percentage", "0"] + common
+            return [self.redis] + common
         if name in ("ignix", "ignix-epoll"):
             io = ["--io", "epoll"] if name == "ignix-epoll" else []
             return [self.ignix, "--threads", "1"] + common + io + self.ignix_args

@@ -3,6 +3,7 @@ shrinking, threads. Each takes a Bench, and returns its part of the report."""
 
 import concurrent.futures
 import statistics
+import time
 
 import report
 
@@ -190,6 +191,71 @@ def run_fairness(bench):
             "1,000 GETs in flight each\n\n" + report.table(header, lines))
 
 
+# ---- loading and rewriting ----
+
+
+def run_load(bench):
+    """How fast the keys are there again after a restart, from the log and from an RDB file."""
+    keys = bench.o.load_keys
+    lines = []
+    for name in real_servers(bench):
+        server = bench.launcher.start(name, aof=True)
+        try:
+            bench.fill(server, keys, VALUE_LENGTH)
+            log, rdb = (bench.launcher.command(name, server.port, server.directory, aof, "everysec")
+                        for aof in (True, False))
+            from_log = server.seconds_to_load(log)
+            server.ask("SAVE")
+            from_rdb = server.seconds_to_load(rdb)
+        finally:
+            server.stop()
+        bench.results[f"load/{name}"] = {"log": from_log, "rdb": from_rdb}
+        lines.append([name] + [cell for seconds in (from_log, from_rdb)
+                               for cell in (report.number(seconds), f"{keys / seconds:,.0f}")])
+    header = ["server", "log, s", "keys a second", "RDB file, s", "keys a second"]
+    return f"## Loading {keys:,} keys at start\n\n" + report.table(header, lines)
+
+
+def run_rewrite(bench):
+    """BGREWRITEAOF of many keys under a load of SETs, and GETs' latency meanwhile."""
+    keys = bench.o.rewrite_keys
+    lines = []
+    for name in real_servers(bench):
+        server = bench.launcher.start(name, aof=True)
+        try:
+            bench.fill(server, keys, VALUE_LENGTH)
+            load = ["--command", "mixed", "--get-ratio", "0.5", "--keys", str(keys),
+                    "--connections", "20", "--rate", "20000", "--pipeline", "16"]
+            before = bench.run_load(server, load + ["--seconds", "5"])
+            rss = server.status_bytes("VmRSS")
+            with concurrent.futures.ThreadPoolExecutor(1) as pool:
+                running = pool.submit(bench.run_load, server, load + ["--seconds", "12"])
+                bench.sleep(1)
+                server.ask("BGREWRITEAOF")
+                seconds, peak = watch_rewrite(bench, server)
+                during = running.result()
+        finally:
+            server.stop()
+        bench.results[f"rewrite/{name}"] = {"seconds": seconds, "rss": rss, "peak": peak,
+                                            "before": before, "during": during}
+        lines.append([name, report.number(seconds), report.number(rss / 1e6),
+                      report.number(peak / 1e6), report.number(before["p999_us"]),
+                      report.number(during["p999_us"]), report.number(during["max_us"])])
+    header = ["server", "s", "memory before, MB", "most, with children, MB", "p99.9 before, µs",
+              "p99.9 with it", "max with it"]
+    return (f"## BGREWRITEAOF of {keys:,} keys under 10,000 SETs and 10,000 GETs a second\n\n" +
+            report.table(header, lines))
+
+
+def watch_rewrite(bench, server):
+    """Seconds until the rewriting is over, and the most memory that it took meanwhile."""
+    started, peak = time.monotonic(), 0
+    while "aof_rewrite_in_progress:1" in server.ask_text("INFO", "persistence"):
+        peak = max(peak, server.private_bytes())
+        bench.sleep(0.02)
+    return time.monotonic() - started, peak
+
+
 # ---- threads ----
 
 
@@ -236,6 +302,8 @@ ROWS = {
     "shrink": ("memory after most keys are deleted", run_shrink),
     "growth": ("latency while the key space grows", run_growth),
     "many": ("10,000 connections, 1,000 of them active", run_many),
+    "load": ("loading at start", run_load),
+    "rewrite": ("BGREWRITEAOF under load", run_rewrite),
     "fairness": ("latency of a quiet client beside flooding ones", run_fairness),
     "threads": ("CPU of one and of two event loops", run_threads),
 }

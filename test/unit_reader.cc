@@ -68,6 +68,7 @@ Outcome read_all(File& file) {
   Words words;
   while ((outcome.result = reader.next(words)) == Result::kRecord) {
     outcome.records.emplace_back(words.begin(), words.end());
+    words.clear();
   }
   outcome.offset = reader.offset();
   outcome.error = reader.error();
@@ -323,6 +324,7 @@ TEST(reader, short_reads) {
   for (const Record& record : kRecords) {
     CHECK_EQ(reader.next(words), Result::kRecord);
     CHECK(Record(words.begin(), words.end()) == record);
+    words.clear();
   }
   CHECK_EQ(reader.next(words), Result::kEnd);
   close(fds[0]);

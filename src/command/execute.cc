@@ -171,13 +171,6 @@ void Batch::run_locked(Call& call, size_t hash_count) {
   }
 }
 
-void Batch::run_one(Session& session, const Words& words) {
-  words_.assign(words.begin(), words.end());
-  add(session, 0, nullptr, 0);
-  execute(requests_[0]);
-  clear();
-}
-
 void Batch::clear() {
   requests_.clear();
   words_.reset();

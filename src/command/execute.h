@@ -53,8 +53,17 @@ class Batch {
     clear();
   }
 
-  // One command outside of a batch: the loader's. Its replies go to the session's output.
-  void run_one(Session& session, const Words& words);
+  // The loader's way: runs all in order, and forgets them. `done(input_offset)` is called behind
+  // each; false ends it.
+  template <typename Done>
+  void run_loaded(Done done) {
+    prefetch();
+    for (const Request& request : requests_) {
+      execute(request);
+      if (!done(request.input_offset)) break;
+    }
+    clear();
+  }
 
   // Whether a client must read before more is run for it.
   bool output_full(const Session& session) const {

@@ -19,6 +19,9 @@ constexpr size_t kLengthLineMax = 32;
 
 // Reads until the buffer holds more than before, or the file has ended.
 bool AofReader::fill() {
+  if (before_move_) before_move_(context_);
+  buffer_.consume(start_);
+  start_ = 0;
   const size_t missing = needed_bytes_ > buffer_.size() ? needed_bytes_ - buffer_.size() : 0;
   // A length may be damaged and name any size: the room follows what is really there.
   const size_t room = std::max(kChunkBytes, std::min(missing, buffer_.size()));
@@ -62,7 +65,7 @@ AofReader::Step AofReader::read_length(char kind, size_t& at, int64_t& value) {
 }
 
 AofReader::Step AofReader::read_record(Words& words) {
-  size_t at = 0;
+  size_t at = start_;
   int64_t count, length;
   Step step = read_length('*', at, count);
   if (step != Step::kDone) return step;
@@ -77,33 +80,35 @@ AofReader::Step AofReader::read_record(Words& words) {
       error_ = "a word of " + std::to_string(length) + " bytes";
       return Step::kBad;
     }
-    needed_bytes_ = at + size_t(length) + 2;
-    if (buffer_.size() < needed_bytes_) return Step::kMore;
+    const size_t end = at + size_t(length) + 2;
+    needed_bytes_ = end - start_;
+    if (buffer_.size() < end) return Step::kMore;
     const char* word = buffer_.data() + at;
     if (word[length] != '\r' || word[length + 1] != '\n') {
       error_ = "expected a line end behind a word";
       return Step::kBad;
     }
     words.emplace_back(word, size_t(length));
-    at = needed_bytes_;
+    at = end;
   }
-  record_bytes_ = at;
+  record_bytes_ = at - start_;
   return Step::kDone;
 }
 
 AofReader::Result AofReader::next(Words& words) {
-  buffer_.consume(record_bytes_);
+  start_ += record_bytes_;
   offset_ += record_bytes_;
   record_bytes_ = 0;
   needed_bytes_ = 0;
   for (;;) {
-    if (!buffer_.empty()) {
-      words.clear();
+    if (buffer_.size() > start_) {
+      const size_t first_word = words.size();
       const Step step = read_record(words);
       if (step == Step::kDone) return Result::kRecord;
+      words.resize(first_word);
       if (step == Step::kBad) return Result::kDamaged;
     }
-    if (at_end_) return buffer_.empty() ? Result::kEnd : Result::kTruncated;
+    if (at_end_) return buffer_.size() == start_ ? Result::kEnd : Result::kTruncated;
     if (!fill()) return Result::kFailed;
   }
 }

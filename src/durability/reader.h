@@ -13,15 +13,18 @@ namespace ignix {
 class AofReader {
  public:
   enum class Result {
-    kRecord,     // `words` holds it, until the next call
+    kRecord,     // its words have been appended to `words`
     kEnd,        // the file ends behind the last record
     kTruncated,  // the file ends within a record, which starts at offset()
     kDamaged,    // the record at offset() is not one; error() says what is wrong
     kFailed,     // reading or memory failed; error() says why
   };
 
-  // Does not own the descriptor, which stands at byte `offset`.
-  explicit AofReader(int fd, uint64_t offset = 0) : fd_(fd), offset_(offset) {}
+  // Does not own the descriptor, which stands at byte `offset`. What records' words point at moves
+  // now and then, during next(): `before_move(context)`, if there is one, is called first.
+  explicit AofReader(int fd, uint64_t offset = 0, void (*before_move)(void*) = nullptr,
+                     void* context = nullptr)
+      : fd_(fd), before_move_(before_move), context_(context), offset_(offset) {}
 
   Result next(Words& words);
 
@@ -37,7 +40,10 @@ class AofReader {
   bool fill();
 
   int fd_;
+  void (*before_move_)(void*);
+  void* context_;
   bool at_end_ = false;
+  size_t start_ = 0;  // of the current record, in buffer_
   uint64_t offset_;
   size_t record_bytes_ = 0;  // of the record handed out last
   size_t needed_bytes_ = 0;  // a lower bound of the record's length, while it is incomplete

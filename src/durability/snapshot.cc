@@ -62,6 +62,7 @@ bool Snapshot::write(int fd, bool aof_base, std::string& error) {
     } while (keyspace_.walk_snapshot(walk, walked_));
   }
   keyspace_.end_snapshot();
+  keyspace_.make_changes_wait(false);
   done = done && finish(fd);
   error = error_;
   return done;

@@ -24,25 +24,71 @@ std::string damage(const Server& server, uint64_t offset, const std::string& wha
          std::to_string(offset) + ": " + what + "; it was left as it is";
 }
 
-// A record must be a command that changes something, or the choice of a database, and must work.
-bool run_record(Batch& batch, Session& session, const Words& words, std::string& what) {
-  const Command* command = find_command(words[0]);
-  const bool expected =
-      command && ((command->flags & kWrite) || std::string_view(command->name) == "select");
-  if (!expected) {
-    what = "'" + std::string(words[0].substr(0, 32)) + "' is not a command that changes data";
-    return false;
+// Runs records, a batch at a time, with a clock at which nothing has expired yet: a record was
+// written when its keys were there. What had expired by then was deleted by a record of its own.
+class RecordRunner {
+ public:
+  explicit RecordRunner(Server& server)
+      : env_{&server.keyspace, nullptr, nullptr, &server, 0, access_clock(wall_ms())},
+        batch_(env_) {}
+
+  // Where the next record's words go.
+  Words& words() { return batch_.words(); }
+
+  // A record must be a command that changes something, or the choice of a database, and must work.
+  // False once one does not.
+  bool add(size_t first_word, uint64_t offset) {
+    const std::string_view name = batch_.words()[first_word];
+    const Command* command = find_command(name);
+    if (!command || !((command->flags & kWrite) || std::string_view(command->name) == "select")) {
+      const std::string what =
+          "'" + std::string(name.substr(0, 32)) + "' is not a command that changes data";
+      batch_.words().resize(first_word);
+      run();
+      if (!failed_) fail(offset, what);
+      return false;
+    }
+    batch_.add(session_, first_word, nullptr, offset);
+    if (batch_.full()) run();
+    return !failed_;
   }
-  const uint64_t errors = batch.error_replies();
-  batch.run_one(session, words);
-  if (batch.error_replies() != errors) {
-    what = std::string(session.output.data(), session.output.size());
-    while (!what.empty() && (what.back() == '\n' || what.back() == '\r')) what.pop_back();
-    return false;
+
+  void run() {
+    if (failed_ || batch_.empty()) return;
+    batches_++;
+    batch_.run_loaded([this](uint64_t offset) {
+      if (batch_.error_replies() > 0) {
+        std::string what(session_.output.data(), session_.output.size());
+        while (!what.empty() && (what.back() == '\n' || what.back() == '\r')) what.pop_back();
+        fail(offset, what);
+        return false;
+      }
+      session_.output.clear();
+      return true;
+    });
   }
-  session.output.clear();
-  return true;
-}
+
+  int db() const { return session_.db; }
+  uint64_t batches() const { return batches_; }  // run so far
+  bool failed() const { return failed_; }
+  uint64_t failed_offset() const { return failed_offset_; }
+  const std::string& what() const { return what_; }
+
+ private:
+  void fail(uint64_t offset, const std::string& what) {
+    failed_ = true;
+    failed_offset_ = offset;
+    what_ = what;
+  }
+
+  Env env_;
+  Batch batch_;
+  Session session_;
+  uint64_t batches_ = 0;
+  bool failed_ = false;
+  uint64_t failed_offset_ = 0;
+  std::string what_;
+};
 
 bool cut_torn_record(Server& server, uint64_t offset, uint64_t file_bytes, std::string& error) {
   const unsigned long long torn = file_bytes - offset;
@@ -94,23 +140,24 @@ bool load_records(Server& server, uint64_t file_bytes, uint64_t offset, uint64_t
   const int64_t start_ms = monotonic_ms();
   LoadProgress progress("the append-only file", file_bytes);
   uint64_t records = 0;
-  // At this time nothing has expired yet: a record was written when its keys were there. What had
-  // expired by then was deleted by a record of its own.
-  constexpr int64_t kBeforeAllExpiries = 0;
-  Env env = {&server.keyspace,       nullptr, nullptr, &server, kBeforeAllExpiries,
-             access_clock(wall_ms())};
-  Batch batch(env);
-  Session session;
-  AofReader reader(server.aof.fd(), offset);
-  Words words;
+  RecordRunner runner(server);
+  AofReader reader(
+      server.aof.fd(), offset, [](void* it) { static_cast<RecordRunner*>(it)->run(); }, &runner);
   AofReader::Result result;
-  while ((result = reader.next(words)) == AofReader::Result::kRecord) {
-    std::string what;
-    if (!run_record(batch, session, words, what)) {
-      error = damage(server, reader.offset(), what);
-      return false;
-    }
+  for (;;) {
+    const size_t words_before = runner.words().size();
+    const uint64_t batches_before = runner.batches();
+    result = reader.next(runner.words());
+    if (result != AofReader::Result::kRecord) break;
+    // What stood before may have been run, to make room.
+    const size_t first_word = runner.batches() == batches_before ? words_before : 0;
+    if (!runner.add(first_word, reader.offset())) break;
     progress.show(++records, reader.offset());
+  }
+  runner.run();
+  if (runner.failed()) {
+    error = damage(server, runner.failed_offset(), runner.what());
+    return false;
   }
   // After a power failure the end of a file may read as zeros: it was made longer, not written.
   const bool torn = result == AofReader::Result::kTruncated ||
@@ -125,7 +172,7 @@ bool load_records(Server& server, uint64_t file_bytes, uint64_t offset, uint64_t
       !cut_torn_record(server, size_bytes, file_bytes, error)) {
     return false;
   }
-  if (session.db != 0 && !select_database_zero(server, size_bytes, error)) return false;
+  if (runner.db() != 0 && !select_database_zero(server, size_bytes, error)) return false;
   if (records) {
     log_notice("loaded %llu records, %llu bytes, from the append-only file in %lld ms",
                (unsigned long long)records, (unsigned long long)size_bytes,

@@ -171,6 +171,7 @@ bool Persist::save_now(std::string& error) {
   const bool started = start_locked(kSave, error);
   if (started) join();
   pthread_mutex_unlock(&lock_);
+  if (scheduled() != kNone) server_.wake_loop_zero(server_);  // it may have looked in vain
   if (!started) return false;
   error = "see the log";
   return status(kSave).last_good;
