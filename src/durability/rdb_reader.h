@@ -32,12 +32,16 @@ class RdbReader {
 
   uint64_t offset() const { return offset_; }
   const std::string& error() const { return error_; }
-  // What has been read of the file beyond offset().
-  std::string_view rest() const { return {buffer_.data(), buffer_.size()}; }
 
  private:
   // Each returns false where the file, memory or sense ends; result_ and error_ then say which.
   bool need(size_t bytes);
+  void checksum();
+  const char* here() const { return buffer_.data() + at_; }
+  void pass(size_t bytes) {
+    at_ += bytes;
+    offset_ += bytes;
+  }
   bool take(void* into, size_t bytes);
   bool take_length(uint64_t& length, bool* encoded = nullptr);
   bool take_string(Buffer& into);
@@ -60,6 +64,7 @@ class RdbReader {
   int64_t expiry_ms_ = kNoExpiry;
   uint64_t offset_ = 0, crc_ = 0;
   Buffer buffer_, key_, value_, scratch_;
+  size_t at_ = 0;  // of the next byte, in buffer_; what is before is not in crc_ yet
   Result result_ = Result::kEntry;
   bool at_end_ = false;  // take_end() has been there
   std::string error_;

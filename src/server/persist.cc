@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/file.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -21,6 +22,7 @@ namespace {
 
 constexpr int64_t kRetrySeconds = 5;  // after a save by the rules that failed
 constexpr int64_t kProgressMs = 5000;
+constexpr int kNice = 19;
 
 const char* job_name(Persist::Job job) {
   return job == Persist::kSave ? "saving" : "rewriting the append-only file";
@@ -93,6 +95,8 @@ void Persist::at_instant() {
 
 void* Persist::run_thread(void* self) {
   pthread_setname_np(pthread_self(), "snapshot");
+  // Behind the loops, where they share a CPU. Of no consequence where it is refused.
+  setpriority(PRIO_PROCESS, id_t(gettid()), kNice);
   static_cast<Persist*>(self)->run();
   return nullptr;
 }
