@@ -49,9 +49,8 @@ struct Connection : Client {
   bool held = false;            // on the loop's list of replies that wait for the log
   bool stalled = false;         // on the loop's list of those with commands that cannot run yet
   bool reading_paused = false;  // nothing is received: see net/loop.cc
-  bool awaits_writable =
-      false;              // the kernel took only a part of the output, or (io_uring) is at it
-  bool writable = false;  // and can take more now
+  bool awaits_writable = false;  // the kernel took a part of the output, or (io_uring) is at it
+  bool writable = false;         // and can take more now
 
   // io_uring's alone.
   Output sending;                      // in the hands of the kernel

@@ -3,9 +3,8 @@
 //
 // What holds a connection up, besides its client:
 //
-//     blocked         its next command cannot run: no room in the log, or its client must read;
-//     ends
-//                     with the turn in which it is taken from stalled_
+//     blocked         its next command cannot run: no room in the log, its client must read, or a
+//                     snapshot is behind; ends when it is taken from stalled_
 //     stalled         on stalled_: it is looked at again at the next turn
 //     held            on held_: its replies wait for the log
 //     reading_paused  nothing more is received: its client must read, or it has sent far ahead of
