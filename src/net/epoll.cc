@@ -13,6 +13,7 @@
 #include "base/limits.h"
 #include "net/io.h"
 #include "net/splice.h"
+#include "net/stage.h"
 
 namespace ignix {
 namespace {
@@ -91,6 +92,7 @@ class EpollIo : public Io {
 
   BufferPool& pool_;
   Splicer splicer_;
+  Stage stage_;
   int epoll_fd_ = -1;
   std::vector<int> listeners_;
 };
@@ -125,26 +127,15 @@ void EpollIo::receive(Connection& c) {
       return;
     }
   }
-  // What belongs to a block goes there, what follows into the input.
   const size_t most = c.careful > 0 && open == 1 ? kCarefulReadBytes : std::max(wanted, kReadBytes);
   const size_t room = std::min(most, c.input.room_bytes());
   if (c.careful > 0) c.careful--;
-  iovec parts[2] = {{c.input.room(), room}, {c.input.room(), room}};
-  msghdr message = {};
-  message.msg_iov = parts + 1;
-  message.msg_iovlen = 1;
-  if (const size_t missing = c.missing_of_block()) {
-    parts[0] = {c.received->data + c.received_bytes, missing};
-    message.msg_iov = parts;
-    message.msg_iovlen = 2;
-  }
+  const bool to_block = c.missing_of_block() > 0;
   const ssize_t got =
-      message.msg_iovlen == 1 ? recv(c.fd, c.input.room(), room, 0) : recvmsg(c.fd, &message, 0);
+      to_block ? stage_.receive(c, room, watches_clients_) : recv(c.fd, c.input.room(), room, 0);
   reads++;
   if (got > 0) {
-    const size_t of_block = message.msg_iovlen == 2 ? std::min(size_t(got), parts[0].iov_len) : 0;
-    c.received_bytes += of_block;
-    c.input.commit(size_t(got) - of_block);
+    if (!to_block) c.input.commit(size_t(got));
     input_bytes += uint64_t(got);
   } else if (got == 0) {
     c.at_eof = true;

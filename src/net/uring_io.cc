@@ -1,8 +1,8 @@
 // The io_uring back end. Connections are accepted and received from by requests that stay in the
 // kernel and complete again and again (multishot), into buffers that the loop's connections share.
 // What is to be sent is queued in the ring and submitted with the wait: one system call a turn.
-// Large values are the exception: they are received by requests of their own, straight into their
-// block, and sent by splice(2).
+// Large values are the exception: they are received (net/stage.h) and sent (net/splice.h) by calls
+// of their own.
 //
 // To wait until a socket can be sent to, there is an epoll instance inside the ring: a poll by the
 // ring itself is over at once, and again and again, when the client has shut its side.
@@ -24,6 +24,7 @@
 #include "base/log.h"
 #include "net/io.h"
 #include "net/splice.h"
+#include "net/stage.h"
 #include "net/uring.h"
 
 namespace ignix {
@@ -32,7 +33,6 @@ namespace {
 constexpr unsigned kEntries = 512;
 constexpr unsigned kReceiveBuffers = 256;
 constexpr size_t kReceiveBytes = 8 * 1024;
-constexpr size_t kReceiveBlockBytesMax = 16 << 20;  // received into a block by one request
 
 class UringIo : public Io {
  public:
@@ -82,12 +82,13 @@ class UringIo : public Io {
     return reinterpret_cast<uint64_t>(&c) | request;
   }
 
-  bool take(Connection& c, std::string_view bytes);
+  static bool receives(const Connection& c);
   void arm_accept(size_t listener);
   void arm_poll(int fd, Request request);
   void wait_until_writable(Connection& c);
   void take_writable(Turn& turn);
   void arm_receive(Connection& c);
+  void receive_large(Connection& c, Turn& turn);
   void arm_later(Connection& c);
   void submit_send(Connection& c);
   void send_spliced(Connection& c);
@@ -97,6 +98,8 @@ class UringIo : public Io {
   void completed(const io_uring_cqe& cqe, Turn& turn);
   void accepted(size_t listener, const io_uring_cqe& cqe, Turn& turn);
   void received(Connection& c, const io_uring_cqe& cqe, Turn& turn);
+  void readable(Connection& c, Turn& turn);
+  bool take(Connection& c, std::string_view bytes);
   void sent(Connection& c, const io_uring_cqe& cqe, Turn& turn);
 
   struct Listener {
@@ -106,6 +109,7 @@ class UringIo : public Io {
 
   BufferPool& pool_;
   Splicer splicer_;
+  Stage stage_;
   Uring ring_;
   bool enabled_ = false;
   bool accepting_paused_ = false;
@@ -113,6 +117,7 @@ class UringIo : public Io {
   int writable_fd_ = -1;  // the epoll instance
   std::vector<Listener> listeners_;
   std::vector<Connection*> to_receive_;
+  std::vector<Connection*> receive_from_;  // those of the wait under way
 };
 
 // ---- accepting
@@ -153,23 +158,43 @@ void UringIo::arm_poll(int fd, Request request) {
 
 // ---- receiving
 
+bool UringIo::receives(const Connection& c) {
+  return !c.reading_paused && !c.at_eof && !c.broken && !c.closed;
+}
+
 void UringIo::arm_receive(Connection& c) {
-  if (c.receiving || c.reading_paused || c.at_eof || c.broken || c.closed) return;
   io_uring_sqe& sqe = ring_.prepare(IORING_OP_RECV, c.fd, tag(kReceive, c));
-  if (const size_t missing = c.missing_of_block()) {
-    sqe.addr = reinterpret_cast<uint64_t>(c.received->data + c.received_bytes);
-    sqe.len = uint32_t(std::min(missing, kReceiveBlockBytesMax));
-    sqe.msg_flags = watches_clients_ ? 0 : MSG_WAITALL;
-  } else {
-    // Not from a Unix socket: a multishot request that takes the last bytes together with the end
-    // is not told of the end (seen with Linux 6.18).
-    if (c.careful == 0 && !c.local) sqe.ioprio = IORING_RECV_MULTISHOT;
-    // A multishot request takes all that has come, into as many buffers as that needs.
-    if (c.careful > 0 && c.parser.missing_bytes(c.input.size()) == 1) sqe.len = kCarefulReadBytes;
-    sqe.flags = IOSQE_BUFFER_SELECT;
-  }
+  // Not from a Unix socket: a multishot request that takes the last bytes together with the end
+  // is not told of the end (seen with Linux 6.18).
+  if (c.careful == 0 && !c.local) sqe.ioprio = IORING_RECV_MULTISHOT;
+  // A multishot request takes all that has come, into as many buffers as that needs.
+  if (c.careful > 0 && c.parser.missing_bytes(c.input.size()) == 1) sqe.len = kCarefulReadBytes;
+  sqe.flags = IOSQE_BUFFER_SELECT;
   c.receiving = true;
   c.requests++;
+}
+
+// Of a large value, what is there; a poll tells when there is more.
+void UringIo::receive_large(Connection& c, Turn& turn) {
+  if (!pool_.lend(c.input)) c.broken = true;
+  const size_t room = std::min(kCarefulReadBytes, c.input.room_bytes());
+  const ssize_t got = c.broken ? -1 : stage_.receive(c, room, watches_clients_);
+  reads++;
+  if (got > 0) {
+    input_bytes += uint64_t(got);
+  } else if (got == 0) {
+    c.at_eof = true;
+  } else if (errno != EAGAIN && errno != EINTR) {
+    c.broken = true;
+  }
+  if (c.missing_of_block() == 0) {
+    arm_later(c);
+  } else if (receives(c)) {
+    ring_.prepare(IORING_OP_POLL_ADD, c.fd, tag(kReceive, c)).poll32_events = POLLIN;
+    c.receiving = c.polled = true;
+    c.requests++;
+  }
+  if (!c.missing_of_block() || !receives(c) || watches_clients_) turn.ready.push_back(&c);
 }
 
 void UringIo::pause_reading(Connection& c, bool paused) {
@@ -205,8 +230,20 @@ bool UringIo::take(Connection& c, std::string_view bytes) {
   return bytes.empty() || (pool_.lend(c.input) && c.input.append(bytes));
 }
 
+// A poll has ended.
+void UringIo::readable(Connection& c, Turn& turn) {
+  c.receiving = c.polled = false;
+  c.requests--;
+  if (c.missing_of_block() && receives(c)) {
+    receive_large(c, turn);
+  } else if (!c.closed) {
+    arm_later(c);
+  }
+}
+
 // Copied out of the kernel's buffer: some 50 bytes a command cost less than a buffer that is kept.
 void UringIo::received(Connection& c, const io_uring_cqe& cqe, Turn& turn) {
+  if (c.polled) return readable(c, turn);
   const bool ended = !(cqe.flags & IORING_CQE_F_MORE);
   if (cqe.flags & IORING_CQE_F_BUFFER) {
     if (cqe.res > 0 && !c.closed) {
@@ -215,10 +252,6 @@ void UringIo::received(Connection& c, const io_uring_cqe& cqe, Turn& turn) {
       if (!take(c, {ring_.buffer(cqe), size_t(cqe.res)})) c.broken = true;
     }
     ring_.give_buffer_back(cqe);
-  } else if (cqe.res > 0) {
-    reads++;
-    input_bytes += uint64_t(cqe.res);
-    c.received_bytes += size_t(cqe.res);
   }
   if (ended) {
     c.receiving = false;
@@ -378,12 +411,18 @@ void UringIo::wait(int timeout_ms, Turn& turn) {
     _exit(1);
   }
   enabled_ = true;
-  for (Connection* c : to_receive_) {
+  receive_from_.swap(to_receive_);
+  for (Connection* c : receive_from_) {
     c->to_receive = false;
-    arm_receive(*c);
+    if (c->receiving || !receives(*c)) continue;
+    if (c->missing_of_block()) {
+      receive_large(*c, turn);
+    } else {
+      arm_receive(*c);
+    }
   }
-  to_receive_.clear();
-  ring_.enter(timeout_ms);
+  receive_from_.clear();
+  ring_.enter(turn.ready.empty() ? timeout_ms : 0);
   ring_.for_each_completed([&](const io_uring_cqe& cqe) { completed(cqe, turn); });
 }
 

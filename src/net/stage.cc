@@ -1,0 +1,81 @@
+#include "net/stage.h"
+
+#include <sys/socket.h>
+
+#include <algorithm>
+#include <cstring>
+#include <new>
+
+#ifdef __SSE2__
+#include <emmintrin.h>
+#endif
+
+namespace ignix {
+namespace {
+
+#ifdef __SSE2__
+// Past the cache.
+void store(char* to, const char* from, size_t bytes) {
+  constexpr size_t kWord = sizeof(__m128i), kLine = 64;
+  const size_t unaligned = std::min(-reinterpret_cast<size_t>(to) % kWord, bytes);
+  memcpy(to, from, unaligned);
+  size_t at = unaligned;
+  for (; at + kLine <= bytes; at += kLine) {
+    __m128i words[kLine / kWord];
+    memcpy(words, from + at, kLine);
+    for (size_t i = 0; i < kLine / kWord; i++) {
+      _mm_stream_si128(reinterpret_cast<__m128i*>(to + at) + i, words[i]);
+    }
+  }
+  _mm_sfence();  // before anybody else is shown them
+  memcpy(to + at, from + at, bytes - at);
+}
+#else
+void store(char* to, const char* from, size_t bytes) { memcpy(to, from, bytes); }
+#endif
+
+// The connection is readable when so many bytes have come, or when the kernel can hold no more
+// (socket(7), SO_RCVLOWAT).
+void set_low_water(Connection& c, size_t bytes) {
+  const int value = int(bytes);
+  if (c.low_water_bytes == value) return;
+  if (setsockopt(c.fd, SOL_SOCKET, SO_RCVLOWAT, &value, sizeof value) == 0) {
+    c.low_water_bytes = value;
+  }
+}
+
+}  // namespace
+
+ssize_t Stage::receive(Connection& c, size_t room_bytes, bool every_part) {
+  if (!stage_) stage_.reset(new (std::nothrow) Bytes);
+  size_t all = 0;
+  ssize_t got;
+  do {
+    got = receive_once(c, room_bytes);
+    if (got > 0) all += size_t(got);
+  } while (got >= ssize_t(kStageBytes) && c.missing_of_block() && all < kReceiveTurnBytes);
+  // At the end of a connection there is nothing to wait for.
+  set_low_water(
+      c, got == 0 || every_part ? 1 : std::clamp<size_t>(c.missing_of_block(), 1, kStageBytes));
+  return all > 0 ? ssize_t(all) : got;
+}
+
+// Without memory for the stage, straight into the block.
+ssize_t Stage::receive_once(Connection& c, size_t room_bytes) {
+  char* const block = c.received->data + c.received_bytes;
+  const size_t missing = c.missing_of_block();
+  iovec parts[2] = {{stage_ ? stage_->bytes : block, std::min(missing, kStageBytes)},
+                    {c.input.room(), room_bytes}};
+  msghdr message = {};
+  message.msg_iov = parts;
+  message.msg_iovlen = parts[0].iov_len == missing ? 2 : 1;
+  const ssize_t got = recvmsg(c.fd, &message, MSG_DONTWAIT);
+  if (got <= 0) return got;
+  const size_t of_block = std::min(size_t(got), parts[0].iov_len);
+  if (stage_) store(block, stage_->bytes, of_block);
+  c.received_bytes += of_block;
+  c.input.commit(size_t(got) - of_block);
+  return got;
+}
+
+}  // namespace ignix
