@@ -27,13 +27,11 @@ sys.dont_write_bytecode = True  # bench/ holds sources only
 
 import report
 import special
-from servers import Launcher, thread_seconds
+from servers import FLOORS, KEY_LENGTH, Launcher, get_bytes, thread_seconds
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 ROOT = os.path.dirname(HERE)
-FLOORS = ("floor-epoll", "floor-uring")
 RATIOS = (("redis", "ignix"), ("ignix", "floor-uring"), ("ignix-epoll", "floor-epoll"))
-KEY_LENGTH = 16
 DISTURBED = 0.05  # CPUs that others use during a run from which the run is repeated
 
 
@@ -100,10 +98,9 @@ def floor_shape(row):
     """Bytes of a request and the reply, for the floor; None where they are not always the same."""
     if row.extra and row.command == "raw":
         return None
-    get = len(f"*2\r\n$3\r\nGET\r\n${KEY_LENGTH}\r\n\r\n") + KEY_LENGTH
     set_ = len(f"*3\r\n$3\r\nSET\r\n${KEY_LENGTH}\r\n\r\n${row.value}\r\n\r\n")
     set_ += KEY_LENGTH + row.value
-    return {"get": (get, str(row.value)), "set": (set_, "+OK\\r\\n"),
+    return {"get": (get_bytes(), str(row.value)), "set": (set_, "+OK\\r\\n"),
             "ping": (len("*1\r\n$4\r\nPING\r\n"), "+PONG\\r\\n")}.get(row.command)
 
 

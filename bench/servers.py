@@ -131,6 +131,17 @@ def free_port():
         return s.getsockname()[1]
 
 
+KEY_LENGTH = 16  # of the load's keys
+
+
+def get_bytes():
+    """Of a GET on the wire."""
+    return len(f"*2\r\n$3\r\nGET\r\n${KEY_LENGTH}\r\n\r\n") + KEY_LENGTH
+
+
+FLOORS = ("floor-epoll", "floor-uring")  # servers that only count bytes, see floor.cc
+
+
 class Launcher:
     """Knows how each server is started. `custom` holds further servers: name to command line with
     {port} and {dir} in it, and {aof}, which becomes yes or no."""

@@ -68,9 +68,12 @@ class BufferPool {
   bool lend(Buffer& buffer);
   // Takes the memory of an empty buffer back.
   void take_back(Buffer& buffer);
+  // Frees some of what nobody has needed since the last call. Returns whether there is more.
+  bool trim();
 
  private:
   std::vector<Buffer> spare_;
+  size_t unused_ = 0;  // of them, since the last trim()
 };
 
 // The caller owns it. nullptr, with a line in `error`, if the kernel refuses.

@@ -177,6 +177,7 @@ void Loop::maintain() {
   }
   maintain_more_ = idle_stripes < keyspace.stripe_count();
   if (keyspace.maintain_shared(false)) maintain_more_ = true;
+  if (pool_.trim()) maintain_more_ = true;
   maintained_ms_ = now_mono_ms_;
 }
 
