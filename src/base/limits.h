@@ -28,12 +28,13 @@ constexpr int kMaintainBusyMs = 10;                     // while there is, and c
 constexpr int kMaintainIdleMs = 2;                      // while there is, and none come
 constexpr int kMaintainBudgetUs = 1000;                 // of work at a time
 constexpr size_t kStageBytes = 256 * 1024;              // of a large value, received by one call
+constexpr size_t kLowWaterBytes = 128 * 1024;           // of it: fewer are not worth a wake-up
 constexpr size_t kReceiveTurnBytes = 4ULL << 20;        // and for one connection in one turn
 constexpr int kSendPieces = 64;                         // of one send: replies and shared values
 constexpr size_t kSplicePipeBytes = 256 * 1024;         // lent to the kernel in one go
 constexpr size_t kSpliceTurnBytes = 4ULL << 20;         // and for one connection in one turn
 constexpr size_t kSmallSendBytes = 64 * 1024;           // under way, not worth counting as pending
-constexpr size_t kSpareBuffers = 1024;                   // kept by a loop between turns
+constexpr size_t kSpareBuffers = 1024;                  // kept by a loop between turns
 constexpr size_t kSpareBufferBytesMax = 64 * 1024;      // a larger buffer is given back at once
 
 // Replies not yet taken by their clients. Past this the next command of a connection is not run,
@@ -63,6 +64,7 @@ constexpr uint32_t kStripesMax = 4096;
 constexpr size_t kEntryBytesMax = 4096;         // larger values hang off the entry
 constexpr size_t kShareBytes = 8 * 1024;        // a value of this length is sent from where it is
 constexpr size_t kLendBytes = 16 * 1024;        // of a longer block the kernel may borrow the pages
+constexpr unsigned kCopiesBeforeLending = 3;    // of one value
 constexpr size_t kSlabBlockBytesMax = 1 << 20;  // larger blocks are mappings of their own
 constexpr uint64_t kFlushAtOnceKeys = 4096;     // larger databases are freed by and by
 

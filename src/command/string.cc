@@ -108,7 +108,7 @@ void reply_value(Call& call, const Entry* entry) {
   hold_block(block);
   const auto drop = [](void* held) { drop_block(static_cast<Block*>(held)); };
   const auto lend = [](void* held) { static_cast<Block*>(held)->lent.store(true); };
-  if (block->can_lend()) {
+  if (block->worth_lending()) {
     call.reply.shared({block->bulk(), block, drop, lend});
   } else {
     call.reply.shared({block->bulk(), block, drop});

@@ -56,7 +56,7 @@ ssize_t Stage::receive(Connection& c, size_t room_bytes, bool every_part) {
   } while (got >= ssize_t(kStageBytes) && c.missing_of_block() && all < kReceiveTurnBytes);
   // At the end of a connection there is nothing to wait for.
   set_low_water(
-      c, got == 0 || every_part ? 1 : std::clamp<size_t>(c.missing_of_block(), 1, kStageBytes));
+      c, got == 0 || every_part ? 1 : std::clamp<size_t>(c.missing_of_block(), 1, kLowWaterBytes));
   return all > 0 ? ssize_t(all) : got;
 }
 

@@ -33,6 +33,7 @@ struct Block {
   std::atomic<uint32_t> references;
   bool counted;            // in used_bytes()
   std::atomic<bool> lent;  // set by whoever holds a reference
+  uint8_t copied_sends;    // guarded by the lock of its key's stripe
   uint8_t head_bytes;      // the last so many of `head` are the length line
   uint64_t length_bytes;
   BlockHeap* heap;
@@ -49,6 +50,15 @@ struct Block {
   size_t total_bytes() const { return sizeof(Block) + length_bytes + kBlockTailBytes; }
   // Whether it has its pages for itself, so that they can be lent.
   bool can_lend() const { return total_bytes() > kLendBytes; }
+  // Asked each time it is sent. Whoever overwrites a lent value pays for new pages what a few
+  // copies cost: so a value is copied that often before it is lent, and one that is overwritten as
+  // often as it is read is never lent.
+  bool worth_lending() {
+    if (!can_lend()) return false;
+    if (copied_sends >= kCopiesBeforeLending) return true;
+    copied_sends++;
+    return false;
+  }
 };
 
 // Takes one more reference, to be given up with drop_block().
