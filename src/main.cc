@@ -1,4 +1,4 @@
-// Start-up, read from top to bottom: configuration, listeners, keyspace, log, loops; then
+// Start-up, read from top to bottom: configuration, listeners, keyspace, log, loops, loading; then
 // the main thread waits for signals and, at the end, stops everything in the reverse order.
 #include <errno.h>
 #include <fcntl.h>
@@ -34,14 +34,16 @@ struct Process {
   Server server;
   Listeners listeners;
   std::unique_ptr<Loop>* loops = nullptr;
-  pthread_t memory_thread = {};
+  pthread_t memory_thread = {}, load_thread = {};
 };
 
 Process* the_process = nullptr;  // set before anything else runs
 
+constexpr int kLoadedSignal = SIGUSR1;
+
 [[noreturn]] void die(const std::string& error) {
   fprintf(stderr, "ignix: %s\n", error.c_str());
-  exit(1);
+  _exit(1);  // other threads may be running
 }
 
 // Once there are listeners: the Unix socket must not be left behind.
@@ -152,6 +154,7 @@ void open_keyspace(Process& process) {
   if (!server.keyspace.open(int(server.config.databases), server.loop_count)) {
     die(process, "cannot reserve address space for the keyspace: see ulimit -v");
   }
+  server.keyspace.set_shared(true);  // by the thread that loads
   if (pthread_create(&process.memory_thread, nullptr, run_memory_thread, &server.keyspace) != 0) {
     die(process, "cannot start a thread");
   }
@@ -176,27 +179,47 @@ void start_from_dump(Process& process, uint64_t& size_bytes) {
   }
 }
 
-void load_dump_only(Process& process) {
-  std::string error;
-  bool found;
-  if (!load_dump(process.server, found, error)) die(process, error);
-}
-
 void open_log(Process& process) {
   Server& server = process.server;
+  std::string error;
   if (!server.ring.open(server.loop_count)) die(process, "out of memory for the log");
+  if (!server.aof.open(server.config.appendfilename, error)) die(process, error);
+}
+
+void load_log(Process& process) {
+  Server& server = process.server;
   std::string error;
   uint64_t size_bytes = 0;
-  if (!server.aof.open(server.config.appendfilename, error) ||
-      !load_aof(server, size_bytes, error)) {
-    die(process, error);
-  }
+  if (!load_aof(server, size_bytes, error)) die(process, error);
   if (size_bytes == 0) start_from_dump(process, size_bytes);
   server.persist.set_rewritten_bytes(size_bytes);
   if (!server.aof.start(&server.ring, size_bytes, FsyncPolicy(server.config.appendfsync.load()),
                         on_log_progress, &process)) {
     die(process, "cannot start the threads of the log");
   }
+}
+
+void load_dump_only(Process& process) {
+  std::string error;
+  bool found;
+  if (!load_dump(process.server, found, error)) die(process, error);
+}
+
+// A thread of its own, while the loops answer -LOADING. The main thread gets kLoadedSignal.
+void* run_load(void* process) {
+  pthread_setname_np(pthread_self(), "load");
+  Process& p = *static_cast<Process*>(process);
+  if (p.server.config.appendonly) {
+    load_log(p);
+  } else {
+    load_dump_only(p);
+  }
+  // Behind the loading: what was acknowledged is loaded, whatever the limit is now.
+  p.server.loading.active.store(false, std::memory_order_seq_cst);
+  p.server.keyspace.set_limit_bytes(uint64_t(p.server.config.maxmemory.load()));
+  p.server.persist.set_loaded();
+  pthread_kill(p.server.main_thread, kLoadedSignal);
+  return nullptr;
 }
 
 // Goes on in a child. The parent waits for it to be ready, and exits with 0 then, or with 1 if the
@@ -244,6 +267,7 @@ sigset_t handled_signals() {
   sigemptyset(&set);
   sigaddset(&set, SIGTERM);
   sigaddset(&set, SIGINT);
+  sigaddset(&set, kLoadedSignal);
   return set;
 }
 
@@ -267,6 +291,25 @@ void wake_loops(Process& process) {
   for (int i = 0; i < process.server.loop_count; i++) process.loops[i]->wake();
 }
 
+const char* name_of(int signal) { return signal == SIGINT ? "SIGINT" : "SIGTERM"; }
+
+// A stop meanwhile ends the process: there is nothing yet that could be lost.
+void wait_for_load(Process& process) {
+  const sigset_t signals = handled_signals();
+  while (process.server.loading.active.load(std::memory_order_acquire)) {
+    const int signal = sigwaitinfo(&signals, nullptr);
+    if (signal != SIGINT && signal != SIGTERM) continue;
+    if (!process.server.loading.active) {
+      pthread_kill(pthread_self(), signal);  // for wait_for_stop()
+      return;
+    }
+    log_notice("received %s while loading, stopping", name_of(signal));
+    process.listeners.close_all();
+    if (!process.server.config.pidfile.empty()) unlink(process.server.config.pidfile.c_str());
+    _exit(0);
+  }
+}
+
 // Returns when the server is to stop.
 void wait_for_stop(Process& process) {
   Server& server = process.server;
@@ -277,10 +320,8 @@ void wait_for_stop(Process& process) {
   for (;;) {
     const timespec second = {1, 0};
     const int signal = sigtimedwait(&signals, nullptr, &second);
-    if (signal > 0) {
-      log_notice("received %s, stopping", signal == SIGINT ? "SIGINT" : "SIGTERM");
-      return;
-    }
+    if (signal == kLoadedSignal) continue;
+    if (signal > 0) return log_notice("received %s, stopping", name_of(signal));
     sample_rates(server, before, before_ms);
     if (server.persist.check_rules()) process.loops[0]->wake();
     // A loop without anything to do sleeps for ever, unless it watches its clients.
@@ -348,14 +389,7 @@ int main(int argc, char** argv) {
   open_keyspace(process);
   server.loops = std::make_unique<LoopStatus[]>(size_t(server.loop_count));
   process.loops = new std::unique_ptr<Loop>[size_t(server.loop_count)];
-  if (server.config.appendonly) {
-    open_log(process);
-  } else {
-    load_dump_only(process);
-  }
-  server.persist.set_loaded();
-  // Behind the loading: what was acknowledged is loaded, whatever the limit is now.
-  server.keyspace.set_limit_bytes(uint64_t(server.config.maxmemory.load()));
+  if (server.config.appendonly) open_log(process);
   for (int i = 0; i < server.loop_count; i++) {
     process.loops[i] = std::make_unique<Loop>(server, process.loops, i);
     if (!process.loops[i]->open(process.listeners.of_loop(i), error)) {
@@ -368,8 +402,14 @@ int main(int argc, char** argv) {
     if (!process.loops[i]->start()) die(process, "cannot start a thread");
   }
   write_pid_file(server.config.pidfile);
-  log_notice("Ready to accept connections on %s (%s)", process.listeners.description().c_str(),
-             server.io_name);
+  log_notice("Listening on %s (%s)", process.listeners.description().c_str(), server.io_name);
+  server.loading.started_ms = wall_ms();
+  if (pthread_create(&process.load_thread, nullptr, run_load, &process) != 0) {
+    die(process, "cannot start a thread");
+  }
+  wait_for_load(process);
+  pthread_join(process.load_thread, nullptr);
+  log_notice("Ready to accept connections");
   if (ready_fd >= 0) leave_terminal(ready_fd);
   wait_for_stop(process);
   return stop(process);

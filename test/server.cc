@@ -216,7 +216,7 @@ std::vector<std::string> Server::command_line() {
   return line;
 }
 
-bool Server::start_once() {
+bool Server::start_once(std::string_view ready) {
   int out[2], err[2];
   if (pipe2(out, O_CLOEXEC) != 0 || pipe2(err, O_CLOEXEC) != 0) FAIL("no pipe");
   std::vector<std::string> line = command_line();
@@ -253,13 +253,18 @@ bool Server::start_once() {
   exit_status_ = -1;
   if (pthread_create(&reader_, nullptr, read_log, this) != 0) FAIL("no thread");
   reader_runs_ = true;
-  return wait_log(kReadyText);
+  return wait_log(ready);
+}
+
+void Server::start_listening() {
+  if (options_.tcp && port_ == 0) port_ = free_port();
+  if (!start_once("Listening on")) FAIL(std::string(name()) + " did not start: " + log());
 }
 
 bool Server::try_start() {
   join_reader();
   if (options_.tcp && port_ == 0) port_ = free_port();
-  if (start_once()) return true;
+  if (start_once(kReadyText)) return true;
   if (kill(pid_, 0) == 0 && exit_status_ < 0) {
     bool timed_out = false;
     exit_status_ = wait_with_limit(pid_, 5, &timed_out);

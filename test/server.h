@@ -42,6 +42,9 @@ class Server {
   // Starts and waits until clients are accepted (true) or the process has ended (false).
   bool try_start();
 
+  // Starts and waits until clients can connect, be the data loaded or not.
+  void start_listening();
+
   // Sends the signal, waits for the end, returns the exit status: the code, or 128 + signal.
   int stop(int signal_number = 0);  // 0: SIGTERM
   void kill9();
@@ -73,7 +76,7 @@ class Server {
   int thread_count();
 
  private:
-  bool start_once();
+  bool start_once(std::string_view ready);
   std::vector<std::string> command_line();
   static void* read_log(void* self);
   void join_reader();

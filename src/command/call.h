@@ -1,6 +1,7 @@
 // One command being run: its words, who sent it, what it works on.
 #pragma once
 
+#include <atomic>
 #include <cstddef>
 #include <cstdint>
 #include <string_view>
@@ -21,7 +22,8 @@ struct Env {
   LogRing* log;             // nullptr: changes are not logged (no AOF, or it is being loaded)
   LogRing::Writer* writer;  // this loop's
   Server* server;
-  int64_t now_ms = 0;             // time of day, read once for each batch
+  const std::atomic<bool>* loading = nullptr;  // while it is true, few commands are run
+  int64_t now_ms = 0;                          // time of day, read once for each batch
   int64_t output_room_bytes = 0;  // what all clients' replies may still grow by in this turn
   uint32_t clock = 0;             // the entries' access clock at that time
   uint64_t changes = 0;           // made by this loop so far

@@ -142,6 +142,9 @@ void Batch::execute(const Request& request) {
     reply_out_of_memory(call);
   } else if ((command.flags & kWrite) && env_.log && env_.log->failure()) {
     reply.errorf("MISCONF Errors writing to the AOF file: %s", strerror(env_.log->failure()));
+  } else if (!(command.flags & kLoading) && env_.loading &&
+             env_.loading->load(std::memory_order_acquire)) {
+    reply.error("LOADING Redis is loading the dataset in memory");
   } else {
     session.last_command.store(&command, std::memory_order_relaxed);
     run_locked(call, request.hash_count);

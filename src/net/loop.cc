@@ -96,6 +96,7 @@ bool Loop::open(const std::vector<int>& listeners, std::string& error) {
   bool opened = mailbox_.open() && io_->watch_mailbox(mailbox_.event_fd());
   for (int fd : listeners) opened = opened && io_->watch_listener(fd);
   if (!opened) error = std::string("cannot prepare an event loop: ") + strerror(errno);
+  env_.loading = &server_.loading.active;
   if (server_.config.appendonly) {
     env_.log = &server_.ring;
     env_.writer = &server_.ring.writer(index_);

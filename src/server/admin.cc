@@ -15,7 +15,10 @@ namespace {
 
 void take_effect(Server& server) {
   set_log_level(LogLevel(server.config.loglevel.load()));
-  server.keyspace.set_limit_bytes(uint64_t(server.config.maxmemory.load()));
+  // What was acknowledged is loaded, whatever the limit is.
+  if (!server.loading.active) {
+    server.keyspace.set_limit_bytes(uint64_t(server.config.maxmemory.load()));
+  }
   server.aof.set_policy(FsyncPolicy(server.config.appendfsync.load()));
 }
 

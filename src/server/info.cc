@@ -6,7 +6,7 @@
 #include <sys/utsname.h>
 #include <unistd.h>
 
-#include <set>
+#include <algorithm>
 #include <string>
 
 #include "base/clock.h"
@@ -117,11 +117,28 @@ void job_fields(Text& text, const Persist& persist, Persist::Job job, const char
              std::to_string(runs ? (monotonic_ms() - status.started_ms) / 1000 : -1));
 }
 
+void loading_fields(Text& text, const Server& server) {
+  const Server::Loading& loading = server.loading;
+  const uint64_t total = std::max<uint64_t>(1, loading.total_bytes);
+  const uint64_t loaded = std::min<uint64_t>(total, loading.loaded_bytes);
+  const uint64_t passed_ms = uint64_t(std::max<int64_t>(1, wall_ms() - loading.started_ms));
+  text.field("loading_start_time", uint64_t(loading.started_ms / 1000));
+  text.field("loading_total_bytes", total);
+  text.field("loading_loaded_bytes", loaded);
+  char percent[16];
+  snprintf(percent, sizeof percent, "%.2f", 100.0 * double(loaded) / double(total));
+  text.field("loading_loaded_perc", percent);
+  text.field("loading_eta_seconds",
+             loaded ? uint64_t(double(total - loaded) * double(passed_ms) / double(loaded) / 1000)
+                    : uint64_t(1));
+}
+
 void persistence_section(Text& text, Server& server) {
   const bool enabled = server.config.appendonly.load();
   const Persist& persist = server.persist;
   const Persist::Job running = persist.running();
-  text.field("loading", uint64_t(0));
+  text.field("loading", uint64_t(server.loading.active.load()));
+  text.field("async_loading", uint64_t(0));
   text.field("current_save_keys_processed", running ? persist.progress().keys_done.load() : 0);
   text.field("current_save_keys_total", running ? persist.progress().keys_total.load() : 0);
   text.field("rdb_changes_since_last_save", persist.changes_since_save());
@@ -136,6 +153,7 @@ void persistence_section(Text& text, Server& server) {
   text.field("aof_rewrite_scheduled", uint64_t(persist.scheduled() == Persist::kRewrite));
   text.field("aof_rewrites", persist.status(Persist::kRewrite).count);
   text.field("aof_last_write_status", server.ring.failure() ? "err" : "ok");
+  if (server.loading.active) loading_fields(text, server);
   if (!enabled) return;
   text.field("aof_current_size", server.aof.size_bytes());
   text.field("aof_base_size", persist.rewritten_bytes());

@@ -138,7 +138,7 @@ bool select_database_zero(Server& server, uint64_t& size_bytes, std::string& err
 bool load_records(Server& server, uint64_t file_bytes, uint64_t offset, uint64_t& size_bytes,
                   std::string& error) {
   const int64_t start_ms = monotonic_ms();
-  LoadProgress progress("the append-only file", file_bytes);
+  LoadProgress progress(server, "the append-only file", file_bytes);
   uint64_t records = 0;
   RecordRunner runner(server);
   AofReader reader(
@@ -183,10 +183,13 @@ bool load_records(Server& server, uint64_t file_bytes, uint64_t offset, uint64_t
 
 }  // namespace
 
-LoadProgress::LoadProgress(std::string what, uint64_t bytes)
-    : what_(std::move(what)), bytes_(bytes), shown_ms_(monotonic_ms()) {}
+LoadProgress::LoadProgress(Server& server, std::string what, uint64_t bytes)
+    : server_(server), what_(std::move(what)), bytes_(bytes), shown_ms_(monotonic_ms()) {
+  server.loading.total_bytes = bytes;
+}
 
 void LoadProgress::look(uint64_t items, uint64_t offset) {
+  server_.loading.loaded_bytes.store(offset, std::memory_order_relaxed);
   const int64_t passed_ms = monotonic_ms() - shown_ms_;
   if (passed_ms < kProgressMs) return;
   log_notice("loading %s: %d %%, %llu so far, %llu a second", what_.c_str(),

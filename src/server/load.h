@@ -8,10 +8,10 @@
 
 namespace ignix {
 
-// Log lines of how far it has come.
+// Shows how far it has come, in the log and in Server::loading.
 class LoadProgress {
  public:
-  LoadProgress(std::string what, uint64_t bytes);
+  LoadProgress(Server& server, std::string what, uint64_t bytes);
   void show(uint64_t items, uint64_t offset) {
     if (items % kItemsBetweenLooks == 0) look(items, offset);
   }
@@ -20,6 +20,7 @@ class LoadProgress {
   static constexpr uint64_t kItemsBetweenLooks = 4096;
   void look(uint64_t items, uint64_t offset);
 
+  Server& server_;
   std::string what_;
   uint64_t bytes_, items_before_ = 0;
   int64_t shown_ms_;

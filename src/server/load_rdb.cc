@@ -37,8 +37,9 @@ class Inserter {
       Item& item = items_[i];
       StringScratch scratch;
       StoredValue stored;
-      if (!encode_string(item.value, keyspace_.blocks(), scratch, stored) ||
-          !keyspace_.put(db_, {hashes_[i], item.key}, stored, item.expiry_ms, clock_)) {
+      if (!encode_string(item.value, keyspace_.blocks(), scratch, stored)) return false;
+      StripeGuard guard(keyspace_, keyspace_.stripe_of(hashes_[i]));
+      if (!keyspace_.put(db_, {hashes_[i], item.key}, stored, item.expiry_ms, clock_)) {
         return false;
       }
       if (item.value.capacity() > kBatchBytes / 4) std::string().swap(item.value);
@@ -73,7 +74,7 @@ bool is_rdb(int fd) {
 bool load_rdb(Server& server, int fd, uint64_t file_bytes, const std::string& what,
               bool drop_expired, uint64_t& end, std::string& error) {
   const int64_t start_ms = monotonic_ms(), now_ms = wall_ms();
-  LoadProgress progress(what, file_bytes);
+  LoadProgress progress(server, what, file_bytes);
   RdbReader reader(fd);
   Inserter inserter(server.keyspace);
   uint64_t keys = 0, expired = 0;

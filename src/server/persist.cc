@@ -185,11 +185,9 @@ bool Persist::write_first_aof(uint64_t& size_bytes, std::string& error) {
   const std::string name = server_.config.appendfilename + ".rewrite";
   const int fd = make_file(name, error);
   if (fd < 0) return false;
-  server_.keyspace.set_shared(true);
   Snapshot snapshot(server_.keyspace, progress_);
   snapshot.begin(nullptr, nullptr);
   bool good = snapshot.write(fd, true, error);
-  server_.keyspace.set_shared(server_.loop_count > 1);
   if (good && flock(fd, LOCK_EX | LOCK_NB) != 0) {
     error = "cannot lock '" + name + "': " + strerror(errno);
     good = false;
@@ -205,6 +203,12 @@ bool Persist::write_first_aof(uint64_t& size_bytes, std::string& error) {
 }
 
 // ---- by and by
+
+void Persist::set_loaded() {
+  last_save_time_ = last_try_time_ = now_seconds();
+  attention_.store(true, std::memory_order_release);
+  server_.wake_loop_zero(server_);
+}
 
 void Persist::schedule(Job job) {
   scheduled_ = job;
@@ -223,6 +227,8 @@ void Persist::look() {
       log_warning("%s failed: %s", job_name(job), error.c_str());
     }
   }
+  // Until now the thread that loaded the data took locks as well.
+  if (running() == kNone) server_.keyspace.set_shared(server_.loop_count > 1);
   pthread_mutex_unlock(&lock_);
 }
 

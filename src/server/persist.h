@@ -59,7 +59,8 @@ class Persist {
   uint64_t rewritten_bytes() const { return rewritten_bytes_.load(std::memory_order_relaxed); }
   void set_rewritten_bytes(uint64_t bytes) { rewritten_bytes_ = bytes; }
   const SnapshotProgress& progress() const { return progress_; }
-  void set_loaded() { last_save_time_ = last_try_time_ = now_seconds(); }
+  // The data is loaded. The loops run.
+  void set_loaded();
 
  private:
   static int64_t now_seconds();

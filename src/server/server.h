@@ -62,6 +62,14 @@ struct Server {
   std::string executable;
   const char* io_name = "";  // of the loops' back end
 
+  // While the data is loaded, by a thread of its own, the loops run the few commands that do not
+  // look at it.
+  struct Loading {
+    std::atomic<bool> active{true};
+    std::atomic<int64_t> started_ms{0};  // CLOCK_REALTIME
+    std::atomic<uint64_t> total_bytes{0}, loaded_bytes{0};
+  } loading;
+
   // The main thread writes it once a second.
   std::atomic<uint64_t> commands_per_second{0}, input_per_second{0}, output_per_second{0};
   std::atomic<uint64_t> peak_memory_bytes{0};
