@@ -21,12 +21,24 @@ def thread_seconds(thread):
     return 0
 
 
+KEY_LENGTH = 16  # of the load's keys
+
+
+def get_bytes():
+    """Of a GET on the wire."""
+    return len(f"*2\r\n$3\r\nGET\r\n${KEY_LENGTH}\r\n\r\n") + KEY_LENGTH
+
+
+FLOORS = ("floor-epoll", "floor-uring")  # servers that only count bytes, see floor.cc
+
+
 class Server:
     def __init__(self, name, command, port, directory, cpu):
         self.name = name
         self.port = port
         self.directory = directory
         self.cpu = cpu  # None: not pinned
+        self.answers = name not in FLOORS  # to PING
         self.log_path = os.path.join(directory, "server.log")
         self.launch(command)
         try:
@@ -58,18 +70,18 @@ class Server:
             time.sleep(0.005)
 
     def wait_ready(self):
-        """Returns when the server accepts connections. taskset replaces itself by the server, so
+        """Returns when the server accepts connections and has loaded its data. taskset replaces itself by the server, so
         the process id is the server's."""
         deadline = time.monotonic() + START_SECONDS
         while time.monotonic() < deadline:
             if self.process.poll() is not None:
                 raise RuntimeError(f"{self.name} ended at start: {self.log_tail()}")
-            try:
-                socket.create_connection(("127.0.0.1", self.port), 1).close()
-                return
-            except OSError:
-                time.sleep(0.01)
-        raise RuntimeError(f"{self.name} accepts no connection after {START_SECONDS} s")
+            with contextlib.suppress(OSError):
+                if not self.answers or self.ask("PING") == "PONG":
+                    socket.create_connection(("127.0.0.1", self.port), 1).close()
+                    return
+            time.sleep(0.01)
+        raise RuntimeError(f"{self.name} is not ready after {START_SECONDS} s")
 
     def log_tail(self):
         with open(self.log_path, errors="replace") as log:
@@ -129,17 +141,6 @@ def free_port():
     with socket.socket() as s:
         s.bind(("127.0.0.1", 0))
         return s.getsockname()[1]
-
-
-KEY_LENGTH = 16  # of the load's keys
-
-
-def get_bytes():
-    """Of a GET on the wire."""
-    return len(f"*2\r\n$3\r\nGET\r\n${KEY_LENGTH}\r\n\r\n") + KEY_LENGTH
-
-
-FLOORS = ("floor-epoll", "floor-uring")  # servers that only count bytes, see floor.cc
 
 
 class Launcher:

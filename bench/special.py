@@ -206,7 +206,7 @@ def run_load(bench):
     keys = bench.o.load_keys
     lines = []
     for name in real_servers(bench):
-        server = bench.launcher.start(name, aof=True)
+        server = bench.launcher.start(name, aof=True, pinned=False)
         try:
             bench.fill(server, keys, VALUE_LENGTH)
             log, rdb = (bench.launcher.command(name, server.port, server.directory, aof, "everysec")

@@ -2,7 +2,6 @@
 // the main thread waits for signals and, at the end, stops everything in the reverse order.
 #include <errno.h>
 #include <fcntl.h>
-#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -23,6 +22,7 @@
 #include "net/listener.h"
 #include "net/loop.h"
 #include "server/load.h"
+#include "server/load_pool.h"
 #include "server/server.h"
 
 namespace {
@@ -69,12 +69,6 @@ void print_and_exit_if_asked(int argc, char** argv) {
     return;
   }
   exit(0);
-}
-
-int usable_cpus() {
-  cpu_set_t cpus;
-  if (sched_getaffinity(0, sizeof cpus, &cpus) != 0) return 1;
-  return std::clamp(CPU_COUNT(&cpus), 1, kThreadsMax);
 }
 
 void configure(int argc, char** argv, Config& config) {

@@ -4,9 +4,12 @@
 #include <signal.h>
 #include <unistd.h>
 
+#include <map>
 #include <string>
+#include <vector>
 
 #include "client.h"
+#include "random.h"
 #include "runner.h"
 #include "server.h"
 
@@ -78,7 +81,98 @@ void while_loading(bool appendonly) {
   if (appendonly) CHECK_EQ(again.command({"GET", "k1"}), bulk("new"));
 }
 
+// What an append-only file's records make of the keys, by plain maps.
+struct Model {
+  std::map<std::string, std::string> databases[3];
+  int db = 0;
+  std::string file;
+
+  void record(const std::vector<std::string>& words) { append_encoded(words, &file); }
+
+  // Records of one key, of several, and of all, over so few keys that their order matters.
+  void step(Random& random) {
+    auto& keys = databases[db];
+    const auto name = [&] { return "k" + std::to_string(random.below(200)); };
+    const std::string a = name(), b = name();
+    const std::string value = std::to_string(random.below(1'000'000));
+    const uint64_t choice = random.below(1000);
+    if (choice < 700) {
+      record({"SET", a, value});
+      keys[a] = value;
+    } else if (choice < 850) {
+      if (!keys.count(a)) return;
+      record({"INCR", a});
+      keys[a] = std::to_string(std::stoll(keys[a]) + 1);
+    } else if (choice < 900) {
+      record({"DEL", a});
+      keys.erase(a);
+    } else if (choice < 940) {
+      record({"MSET", a, value, b, value + "1"});
+      keys[a] = value;
+      keys[b] = value + "1";
+    } else if (choice < 970) {
+      if (!keys.count(a)) return;
+      record({"RENAME", a, b});
+      const std::string moved = keys[a];
+      keys.erase(a);
+      keys[b] = moved;
+    } else if (choice < 998) {
+      db = int(random.below(3));
+      record({"SELECT", std::to_string(db)});
+    } else {
+      record({"FLUSHDB"});
+      keys.clear();
+    }
+  }
+};
+
 }  // namespace
+
+// By many threads, and the order of changes stays.
+TEST(loading, order_of_records) {
+  Random random(seed());
+  Model model;
+  for (int i = 0; i < 300'000; i++) {
+    model.step(random);
+    // Longer than what is read at once.
+    if (i % 100'000 == 50'000) {
+      const std::string value(3'000'000, char('a' + i / 100'000));
+      model.record({"SET", "long", value});
+      model.databases[model.db]["long"] = value;
+    }
+  }
+  Server server({.appendonly = true});
+  write_file(server.dir() + "/ignix.aof", model.file);
+  server.start();
+  Client client(server);
+  for (int db = 0; db < 3; db++) {
+    CHECK_EQ(client.command({"SELECT", std::to_string(db)}), kOk);
+    CHECK_EQ(client.command({"DBSIZE"}), integer(int64_t(model.databases[db].size())));
+    for (const auto& [key, value] : model.databases[db]) {
+      CHECK(client.command({"GET", key}) == bulk(value));
+    }
+  }
+}
+
+// The first of several, whichever thread has met its own first.
+TEST(loading, first_failure_is_told) {
+  std::string file;
+  std::vector<size_t> starts;
+  for (int i = 0; i < 40'000; i++) {
+    const std::string key = "k" + std::to_string(i);
+    append_encoded({"SET", key, "text"}, &file);
+    if (i >= 20'000 && i % 7 == 0) {
+      starts.push_back(file.size());
+      append_encoded({"INCR", key}, &file);
+    }
+  }
+  Server server({.appendonly = true});
+  write_file(server.dir() + "/ignix.aof", file);
+  CHECK(!server.try_start());
+  const std::string expected = "is damaged at byte " + std::to_string(starts[0]) + ":";
+  CHECK(server.log().find(expected) != std::string::npos);
+  CHECK(read_file(server.dir() + "/ignix.aof") == file);
+}
 
 TEST(loading, without_log) { while_loading(false); }
 TEST(loading, with_log) { while_loading(true); }

@@ -95,6 +95,13 @@ void Batch::prefetch() const {
   }
 }
 
+void Batch::add_known(Session& session, const Command& command, size_t first_word, uint64_t hash,
+                      size_t input_offset) {
+  requests_.push_back({&session, nullptr, &command, input_offset, uint32_t(first_word),
+                       uint32_t(words_.size() - first_word), uint32_t(hashes_.size()), 1});
+  hashes_.push_back(hash);
+}
+
 // A command that may write waits for a snapshot that cannot keep up, and needs room in the log.
 // What it takes there is its words again, a DEL for each key that has expired, and a little; longer
 // records are kept aside. While the log cannot be written at all, the command is let through to be

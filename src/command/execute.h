@@ -28,6 +28,10 @@ class Batch {
   // stay where they are until run(). `tag` is handed back by on_blocked.
   void add(Session& session, size_t first_word, void* tag, size_t input_offset);
 
+  // The same for a command that has been looked up, whose one key has this hash.
+  void add_known(Session& session, const Command& command, size_t first_word, uint64_t hash,
+                 size_t input_offset);
+
   // Of keys as well: commands of several keys each shall all find theirs prefetched.
   bool full() const {
     return requests_.size() >= kBatchCommands || hashes_.size() >= kPrefetchKeys;

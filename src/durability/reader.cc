@@ -17,11 +17,22 @@ constexpr size_t kLengthLineMax = 32;
 
 }  // namespace
 
+// The words handed out keep what they point at; the rest of the buffer goes on in another.
+bool AofReader::leave_buffer() {
+  if (before_move_) before_move_(context_);
+  previous_.clear();
+  previous_.swap(buffer_);
+  if (!buffer_.append({previous_.data() + start_, previous_.size() - start_})) {
+    error_ = "out of memory";
+    return false;
+  }
+  start_ = 0;
+  return true;
+}
+
 // Reads until the buffer holds more than before, or the file has ended.
 bool AofReader::fill() {
-  if (before_move_) before_move_(context_);
-  buffer_.consume(start_);
-  start_ = 0;
+  if (start_ > 0 && !leave_buffer()) return false;
   const size_t missing = needed_bytes_ > buffer_.size() ? needed_bytes_ - buffer_.size() : 0;
   // A length may be damaged and name any size: the room follows what is really there.
   const size_t room = std::max(kChunkBytes, std::min(missing, buffer_.size()));

@@ -20,8 +20,9 @@ class AofReader {
     kFailed,     // reading or memory failed; error() says why
   };
 
-  // Does not own the descriptor, which stands at byte `offset`. What records' words point at moves
-  // now and then, during next(): `before_move(context)`, if there is one, is called first.
+  // Does not own the descriptor, which stands at byte `offset`. What records' words point at stays
+  // for a while: now and then next() calls `before_move(context)`, if there is one, and gives up
+  // what words pointed at that were handed out before the last such call.
   explicit AofReader(int fd, uint64_t offset = 0, void (*before_move)(void*) = nullptr,
                      void* context = nullptr)
       : fd_(fd), before_move_(before_move), context_(context), offset_(offset) {}
@@ -37,6 +38,7 @@ class AofReader {
 
   Step read_record(Words& words);
   Step read_length(char kind, size_t& at, int64_t& value);
+  bool leave_buffer();
   bool fill();
 
   int fd_;
@@ -45,9 +47,9 @@ class AofReader {
   bool at_end_ = false;
   size_t start_ = 0;  // of the current record, in buffer_
   uint64_t offset_;
-  size_t record_bytes_ = 0;  // of the record handed out last
-  size_t needed_bytes_ = 0;  // a lower bound of the record's length, while it is incomplete
-  Buffer buffer_;
+  size_t record_bytes_ = 0;   // of the record handed out last
+  size_t needed_bytes_ = 0;   // a lower bound of the record's length, while it is incomplete
+  Buffer buffer_, previous_;  // to read from; what older words point at
   std::string error_;
 };
 

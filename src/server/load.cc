@@ -10,9 +10,9 @@
 
 #include "base/clock.h"
 #include "base/log.h"
-#include "command/execute.h"
 #include "durability/reader.h"
 #include "server/load_rdb.h"
+#include "server/record_runner.h"
 
 namespace ignix {
 namespace {
@@ -23,72 +23,6 @@ std::string damage(const Server& server, uint64_t offset, const std::string& wha
   return "the append-only file '" + server.aof.path() + "' is damaged at byte " +
          std::to_string(offset) + ": " + what + "; it was left as it is";
 }
-
-// Runs records, a batch at a time, with a clock at which nothing has expired yet: a record was
-// written when its keys were there. What had expired by then was deleted by a record of its own.
-class RecordRunner {
- public:
-  explicit RecordRunner(Server& server)
-      : env_{&server.keyspace, nullptr, nullptr, &server, 0, access_clock(wall_ms())},
-        batch_(env_) {}
-
-  // Where the next record's words go.
-  Words& words() { return batch_.words(); }
-
-  // A record must be a command that changes something, or the choice of a database, and must work.
-  // False once one does not.
-  bool add(size_t first_word, uint64_t offset) {
-    const std::string_view name = batch_.words()[first_word];
-    const Command* command = find_command(name);
-    if (!command || !((command->flags & kWrite) || std::string_view(command->name) == "select")) {
-      const std::string what =
-          "'" + std::string(name.substr(0, 32)) + "' is not a command that changes data";
-      batch_.words().resize(first_word);
-      run();
-      if (!failed_) fail(offset, what);
-      return false;
-    }
-    batch_.add(session_, first_word, nullptr, offset);
-    if (batch_.full()) run();
-    return !failed_;
-  }
-
-  void run() {
-    if (failed_ || batch_.empty()) return;
-    batches_++;
-    batch_.run_loaded([this](uint64_t offset) {
-      if (batch_.error_replies() > 0) {
-        std::string what(session_.output.data(), session_.output.size());
-        while (!what.empty() && (what.back() == '\n' || what.back() == '\r')) what.pop_back();
-        fail(offset, what);
-        return false;
-      }
-      session_.output.clear();
-      return true;
-    });
-  }
-
-  int db() const { return session_.db; }
-  uint64_t batches() const { return batches_; }  // run so far
-  bool failed() const { return failed_; }
-  uint64_t failed_offset() const { return failed_offset_; }
-  const std::string& what() const { return what_; }
-
- private:
-  void fail(uint64_t offset, const std::string& what) {
-    failed_ = true;
-    failed_offset_ = offset;
-    what_ = what;
-  }
-
-  Env env_;
-  Batch batch_;
-  Session session_;
-  uint64_t batches_ = 0;
-  bool failed_ = false;
-  uint64_t failed_offset_ = 0;
-  std::string what_;
-};
 
 bool cut_torn_record(Server& server, uint64_t offset, uint64_t file_bytes, std::string& error) {
   const unsigned long long torn = file_bytes - offset;
@@ -142,19 +76,14 @@ bool load_records(Server& server, uint64_t file_bytes, uint64_t offset, uint64_t
   uint64_t records = 0;
   RecordRunner runner(server);
   AofReader reader(
-      server.aof.fd(), offset, [](void* it) { static_cast<RecordRunner*>(it)->run(); }, &runner);
+      server.aof.fd(), offset, [](void* it) { static_cast<RecordRunner*>(it)->about_to_move(); },
+      &runner);
   AofReader::Result result;
-  for (;;) {
-    const size_t words_before = runner.words().size();
-    const uint64_t batches_before = runner.batches();
-    result = reader.next(runner.words());
-    if (result != AofReader::Result::kRecord) break;
-    // What stood before may have been run, to make room.
-    const size_t first_word = runner.batches() == batches_before ? words_before : 0;
-    if (!runner.add(first_word, reader.offset())) break;
+  while ((result = reader.next(runner.record())) == AofReader::Result::kRecord) {
+    if (!runner.add(reader.offset())) break;
     progress.show(++records, reader.offset());
   }
-  runner.run();
+  runner.finish();
   if (runner.failed()) {
     error = damage(server, runner.failed_offset(), runner.what());
     return false;

@@ -3,64 +3,111 @@
 #include <string.h>
 #include <unistd.h>
 
+#include <algorithm>
+#include <atomic>
+#include <vector>
+
 #include "base/clock.h"
 #include "base/log.h"
 #include "durability/rdb_reader.h"
 #include "server/load.h"
+#include "server/load_pool.h"
 #include "store/string.h"
 
 namespace ignix {
 namespace {
 
-// Entries on their way into the keyspace, a batch at a time, so that its cache misses overlap.
+// Entries on their way into the keyspace: a chunk is filled while the pool puts the one before into
+// the stripes, batch by batch, so that its cache misses overlap.
 class Inserter {
  public:
-  explicit Inserter(Keyspace& keyspace) : keyspace_(keyspace), clock_(access_clock(wall_ms())) {}
+  explicit Inserter(Keyspace& keyspace) : keyspace_(keyspace), clock_(access_clock(wall_ms())) {
+    for (Chunk& chunk : chunks_) chunk.of_worker.resize(size_t(pool_.workers()));
+  }
 
   // False if there is no memory.
   bool add(const RdbReader& reader) {
-    if (count_ > 0 && (count_ == kBatchCommands || reader.db() != db_) && !flush()) return false;
-    db_ = reader.db();
-    Item& item = items_[count_];
-    item.key.assign(reader.key());
-    item.value.assign(reader.value());
-    item.expiry_ms = reader.expiry_ms();
-    hashes_[count_++] = keyspace_.key(item.key).hash;
-    // A few long ones take as much memory as many short ones.
-    bytes_ += item.value.size();
-    return bytes_ < kBatchBytes || flush();
+    if (reader.db() != chunks_[open_].db && !dispatch()) return false;
+    Chunk& chunk = chunks_[open_];
+    chunk.db = reader.db();
+    const size_t at = chunk.bytes.size();
+    if (!chunk.bytes.append(reader.key()) || !chunk.bytes.append(reader.value())) return false;
+    const uint64_t hash = keyspace_.key(reader.key()).hash;
+    const int worker = pool_.worker_of(keyspace_.stripe_index(hash));
+    chunk.of_worker[size_t(worker)].push_back(
+        {hash, at, reader.key().size(), reader.value().size(), reader.expiry_ms()});
+    return chunk.bytes.size() < kChunkBytes || dispatch();
   }
 
-  bool flush() {
-    keyspace_.prefetch(db_, hashes_, count_);
-    for (size_t i = 0; i < count_; i++) {
-      Item& item = items_[i];
-      StringScratch scratch;
-      StoredValue stored;
-      if (!encode_string(item.value, keyspace_.blocks(), scratch, stored)) return false;
-      StripeGuard guard(keyspace_, keyspace_.stripe_of(hashes_[i]));
-      if (!keyspace_.put(db_, {hashes_[i], item.key}, stored, item.expiry_ms, clock_)) {
-        return false;
-      }
-      if (item.value.capacity() > kBatchBytes / 4) std::string().swap(item.value);
-    }
-    count_ = bytes_ = 0;
-    return true;
+  // All that was added is there afterwards. False if there was no memory for it.
+  bool finish() {
+    if (!dispatch()) return false;
+    pool_.wait();
+    return !out_of_memory_;
   }
 
  private:
-  static constexpr size_t kBatchBytes = 1 << 20;
+  static constexpr size_t kChunkBytes = 1 << 20;
   struct Item {
-    std::string key, value;
+    uint64_t hash;
+    size_t at, key_bytes, value_bytes;  // in the chunk's bytes
     int64_t expiry_ms;
   };
+  struct Chunk {
+    int db = 0;
+    Buffer bytes;
+    std::vector<std::vector<Item>> of_worker;
+  };
+
+  bool dispatch() {
+    pool_.wait();
+    if (out_of_memory_) return false;
+    open_ = 1 - open_;
+    Chunk& next = chunks_[open_];
+    next.db = chunks_[1 - open_].db;
+    next.bytes.clear();
+    if (next.bytes.capacity() > 4 * kChunkBytes) next.bytes.release();
+    for (auto& items : next.of_worker) items.clear();
+    pool_.run([](void* self, int worker) { static_cast<Inserter*>(self)->insert(worker); }, this);
+    return true;
+  }
+
+  void insert(int worker) {
+    const Chunk& chunk = chunks_[1 - open_];
+    const std::vector<Item>& items = chunk.of_worker[size_t(worker)];
+    uint64_t hashes[kBatchCommands];
+    for (size_t i = 0; i < items.size(); i++) {
+      if (i % kBatchCommands == 0) {
+        const size_t count = std::min(kBatchCommands, items.size() - i);
+        for (size_t j = 0; j < count; j++) hashes[j] = items[i + j].hash;
+        keyspace_.prefetch(chunk.db, hashes, count);
+      }
+      if (!insert(chunk, items[i])) {
+        out_of_memory_ = true;
+        return;
+      }
+    }
+  }
+
+  bool insert(const Chunk& chunk, const Item& item) {
+    const char* key = chunk.bytes.data() + item.at;
+    StringScratch scratch;
+    StoredValue stored;
+    if (!encode_string({key + item.key_bytes, item.value_bytes}, keyspace_.blocks(), scratch,
+                       stored)) {
+      return false;
+    }
+    StripeGuard guard(keyspace_, keyspace_.stripe_of(item.hash));
+    return keyspace_.put(chunk.db, {item.hash, {key, item.key_bytes}}, stored, item.expiry_ms,
+                         clock_);
+  }
 
   Keyspace& keyspace_;
   const uint32_t clock_;
-  int db_ = 0;
-  size_t count_ = 0, bytes_ = 0;
-  Item items_[kBatchCommands];
-  uint64_t hashes_[kBatchCommands];
+  Chunk chunks_[2];
+  int open_ = 0;  // the chunk that is being filled; the pool is at the other
+  std::atomic<bool> out_of_memory_{false};
+  LoadPool pool_;  // the last: its threads end before the rest goes
 };
 
 }  // namespace
@@ -91,7 +138,7 @@ bool load_rdb(Server& server, int fd, uint64_t file_bytes, const std::string& wh
     if (!inserter.add(reader)) break;
     progress.show(++keys, reader.offset());
   }
-  if (result == RdbReader::Result::kEntry || !inserter.flush()) {
+  if (result == RdbReader::Result::kEntry || !inserter.finish()) {
     error = "out of memory while loading " + what;
     return false;
   }

@@ -1,0 +1,122 @@
+#include "server/record_runner.h"
+
+#include "base/clock.h"
+
+namespace ignix {
+
+// With a clock at which nothing has expired yet: a record was written when its keys were there.
+// What had expired by then was deleted by a record of its own.
+RecordRunner::Lane::Lane(Server& server)
+    : env{&server.keyspace, nullptr, nullptr, &server, nullptr, 0, 0, access_clock(wall_ms())},
+      batch(env) {}
+
+void RecordRunner::Lane::run() {
+  if (failed || batch.empty()) return;
+  batch.run_loaded([this](uint64_t offset) {
+    if (batch.error_replies() > 0) {
+      what.assign(session.output.data(), session.output.size());
+      while (!what.empty() && (what.back() == '\n' || what.back() == '\r')) what.pop_back();
+      failed = true;
+      failed_offset = offset;
+      return false;
+    }
+    session.output.clear();
+    return true;
+  });
+}
+
+RecordRunner::RecordRunner(Server& server) : keyspace_(server.keyspace), own_(server) {
+  for (int i = 0; i < pool_.workers(); i++) lanes_.push_back(std::make_unique<Lane>(server));
+  for (Chunk& chunk : chunks_) chunk.of_worker.resize(size_t(pool_.workers()));
+}
+
+void RecordRunner::fail(uint64_t offset, const std::string& what) {
+  if (failed_ && failed_offset_ <= offset) return;
+  failed_ = true;
+  failed_offset_ = offset;
+  what_ = what;
+}
+
+void RecordRunner::take_failure(const Lane& lane) {
+  if (lane.failed) fail(lane.failed_offset, lane.what);
+}
+
+bool RecordRunner::add(uint64_t offset) {
+  const std::string_view name = record_[0];
+  const Command* command = find_command(name);
+  if (!command || !((command->flags & kWrite) || std::string_view(command->name) == "select")) {
+    finish();
+    fail(offset, "'" + std::string(name.substr(0, 32)) + "' is not a command that changes data");
+    return false;
+  }
+  if (!(command->flags & kAllKeys) && command->arity_fits(record_.size()) &&
+      command->keys.count(record_.size()) == 1) {
+    run_own();
+    add_narrow(*command, offset);
+  } else {
+    if (own_.batch.empty()) {
+      dispatch();
+      pool_.wait();
+    }
+    const size_t first_word = own_.batch.words().size();
+    for (std::string_view word : record_) own_.batch.words().push_back(word);
+    own_.batch.add(own_.session, first_word, nullptr, offset);
+    if (own_.batch.full()) run_own();
+  }
+  record_.clear();
+  return !failed_;
+}
+
+void RecordRunner::add_narrow(const Command& command, uint64_t offset) {
+  Chunk& chunk = chunks_[open_];
+  const uint64_t hash = keyspace_.key(record_[size_t(command.keys.first)]).hash;
+  const int worker = pool_.worker_of(keyspace_.stripe_index(hash));
+  chunk.db = own_.session.db;
+  chunk.of_worker[size_t(worker)].push_back(
+      {&command, hash, offset, uint32_t(chunk.words.size()), uint32_t(record_.size())});
+  chunk.words.insert(chunk.words.end(), record_.begin(), record_.end());
+  if (++chunk.count == kChunkRecords) dispatch();
+}
+
+// What was added so far is run now, or will be by the pool; the chunk before that has been.
+void RecordRunner::dispatch() {
+  run_own();
+  pool_.wait();
+  for (const auto& lane : lanes_) take_failure(*lane);
+  if (chunks_[open_].count == 0 || failed_) return;
+  open_ = 1 - open_;
+  Chunk& next = chunks_[open_];
+  next.count = 0;
+  next.words.clear();
+  for (auto& items : next.of_worker) items.clear();
+  pool_.run([](void* self, int worker) { static_cast<RecordRunner*>(self)->run_worker(worker); },
+            this);
+}
+
+void RecordRunner::run_own() {
+  own_.run();
+  take_failure(own_);
+}
+
+void RecordRunner::run_worker(int worker) {
+  const Chunk& chunk = chunks_[1 - open_];
+  Lane& lane = *lanes_[size_t(worker)];
+  Batch& batch = lane.batch;
+  lane.session.db = chunk.db;
+  for (const Item& item : chunk.of_worker[size_t(worker)]) {
+    const size_t first_word = batch.words().size();
+    const auto from = chunk.words.begin() + item.first_word;
+    batch.words().insert(batch.words().end(), from, from + item.word_count);
+    batch.add_known(lane.session, *item.command, first_word, item.hash, item.offset);
+    if (batch.full()) lane.run();
+  }
+  lane.run();
+}
+
+void RecordRunner::finish() {
+  dispatch();
+  pool_.wait();
+  for (const auto& lane : lanes_) take_failure(*lane);
+}
+
+}  // namespace ignix

@@ -1,0 +1,82 @@
+// Runs the records of an append-only file: those of one key by many threads, each with its own
+// stripes, a chunk at a time; all others by the calling thread, in between. So the order of changes
+// stays what it was for every key.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "command/execute.h"
+#include "server/load_pool.h"
+#include "server/server.h"
+
+namespace ignix {
+
+class RecordRunner {
+ public:
+  explicit RecordRunner(Server& server);
+
+  // Where the next record's words go; then add(). What they point at stays where it is until
+  // about_to_move() has been called twice, or finish().
+  Words& record() { return record_; }
+  // The record, which starts at byte `offset`, must be a command that changes something, or the
+  // choice of a database, and must work. False once one does not.
+  bool add(uint64_t offset);
+  void about_to_move() { dispatch(); }
+  // All records have been run afterwards.
+  void finish();
+
+  int db() const { return own_.session.db; }
+  bool failed() const { return failed_; }
+  // Of the first record that failed.
+  uint64_t failed_offset() const { return failed_offset_; }
+  const std::string& what() const { return what_; }
+
+ private:
+  // One thread's means to run records.
+  struct Lane {
+    explicit Lane(Server& server);
+    void run();
+
+    Env env;
+    Batch batch;
+    Session session;
+    bool failed = false;
+    uint64_t failed_offset = 0;
+    std::string what;
+  };
+  struct Item {
+    const Command* command;
+    uint64_t hash, offset;
+    uint32_t first_word, word_count;
+  };
+  // Records of one key each, in one database.
+  struct Chunk {
+    int db = 0;
+    size_t count = 0;
+    std::vector<std::string_view> words;
+    std::vector<std::vector<Item>> of_worker;
+  };
+  static constexpr size_t kChunkRecords = 16 * 1024;
+
+  void add_narrow(const Command& command, uint64_t offset);
+  void dispatch();
+  void run_own();
+  void run_worker(int worker);
+  void fail(uint64_t offset, const std::string& what);
+  void take_failure(const Lane& lane);
+
+  Keyspace& keyspace_;
+  Words record_;
+  Lane own_;                                  // for records that are not of one key
+  std::vector<std::unique_ptr<Lane>> lanes_;  // of the pool's workers
+  Chunk chunks_[2];
+  int open_ = 0;  // the chunk that is being filled; the pool is at the other
+  bool failed_ = false;
+  uint64_t failed_offset_ = 0;
+  std::string what_;
+  LoadPool pool_;  // the last: its threads end before the rest goes
+};
+
+}  // namespace ignix
