@@ -1,4 +1,4 @@
-# Ignix. Targets: all (the server), check, bench, install, clean.
+# Ignix. Targets: all (the server and ignix-check), check, bench, install, clean.
 # Variables: CXX, CPPFLAGS, CXXFLAGS, LDFLAGS, WERROR (set it empty for an unknown compiler),
 # PREFIX, DESTDIR, SANITIZE=address|undefined|thread, TESTFLAGS (passed to the test runner).
 
@@ -12,24 +12,36 @@ BASEFLAGS := -std=c++20 -fno-exceptions -fno-rtti -pthread -Wall -Wextra $(WERRO
 ifdef SANITIZE
 flavour   := $(SANITIZE)
 BASEFLAGS += -fsanitize=$(SANITIZE) -fno-sanitize-recover=all -fno-omit-frame-pointer
-server    := build/$(flavour)/ignix
+bin       := build/$(flavour)/
 slowness  := IGNIX_TEST_SLOWNESS=6
 else
 flavour   := release
 BASELINK  := -static-libgcc -static-libstdc++
-server    := ignix
+bin       :=
 endif
 
 objects := $(patsubst %.cc,build/$(flavour)/%.o,$(wildcard src/*.cc src/*/*.cc))
-library := $(filter-out build/$(flavour)/src/main.o,$(objects))
+mains   := build/$(flavour)/src/main.o build/$(flavour)/src/check.o
+library := $(filter-out $(mains),$(objects))
+archive := build/$(flavour)/ignix.a
 tests   := $(patsubst %.cc,build/$(flavour)/%.o,$(wildcard test/*.cc))
 benches := $(patsubst bench/%.cc,build/$(flavour)/bench-%,$(wildcard bench/*.cc))
+server  := $(bin)ignix
+checker := $(bin)ignix-check
 tester  := build/$(flavour)/ignix-test
 
-all: $(server)
+all: $(server) $(checker)
 
-$(server): $(objects)
+$(server): build/$(flavour)/src/main.o $(library)
 	$(CXX) $(BASEFLAGS) $(CXXFLAGS) $(BASELINK) $(LDFLAGS) -o $@ $^
+
+# Of an archive only what is needed is linked, and that is little.
+$(checker): build/$(flavour)/src/check.o $(archive)
+	$(CXX) $(BASEFLAGS) $(CXXFLAGS) $(BASELINK) $(LDFLAGS) -o $@ $^
+
+$(archive): $(library)
+	@rm -f $@
+	$(AR) rcsT $@ $^
 
 $(tester): $(tests) $(library)
 	$(CXX) $(BASEFLAGS) $(CXXFLAGS) $(BASELINK) $(LDFLAGS) -o $@ $^
@@ -43,18 +55,20 @@ build/$(flavour)/%.o: %.cc Makefile
 	@mkdir -p $(@D)
 	$(CXX) $(BASEFLAGS) $(CPPFLAGS) $(CXXFLAGS) -c -o $@ $<
 
-check: $(server) $(tester)
+check: $(server) $(checker) $(tester)
 	IGNIX=./$(server) $(slowness) $(tester) $(TESTFLAGS)
 
 bench: $(server) $(benches)
 
-install: $(server)
-	install -D -m 755 ignix $(DESTDIR)$(PREFIX)/bin/ignix
+install: $(server) $(checker)
+	install -D -m 755 $(server) $(DESTDIR)$(PREFIX)/bin/ignix
+	install -D -m 755 $(checker) $(DESTDIR)$(PREFIX)/bin/ignix-check
 	install -D -m 644 man/ignix.1 $(DESTDIR)$(PREFIX)/share/man/man1/ignix.1
+	install -D -m 644 man/ignix-check.1 $(DESTDIR)$(PREFIX)/share/man/man1/ignix-check.1
 	install -D -m 644 README.md $(DESTDIR)$(PREFIX)/share/doc/ignix/README.md
 
 clean:
-	rm -rf build ignix
+	rm -rf build ignix ignix-check
 
 .PHONY: all check bench install clean
 .SECONDARY:

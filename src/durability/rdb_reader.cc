@@ -10,6 +10,7 @@
 #include "base/limits.h"
 #include "base/lzf.h"
 #include "base/number.h"
+#include "base/quote.h"
 #include "durability/rdb.h"
 
 namespace ignix {
@@ -17,13 +18,13 @@ namespace {
 
 constexpr size_t kChunkBytes = 1 << 20;
 
-std::string type_text(uint8_t type) {
-  static constexpr const char* kNames[] = {
+// "" for what is not a type.
+std::string_view type_name(uint8_t type) {
+  static constexpr std::string_view kNames[] = {
       "string", "list",       "set",  "sorted set", "hash",       "sorted set", "module", "module",
       "",       "hash",       "list", "set",        "sorted set", "hash",       "list",   "stream",
       "hash",   "sorted set", "list", "stream",     "set",        "stream"};
-  const bool known = type < std::size(kNames) && *kNames[type];
-  return "type " + std::to_string(type) + (known ? std::string(" (") + kNames[type] + ")" : "");
+  return type < std::size(kNames) ? kNames[type] : "";
 }
 
 }  // namespace
@@ -31,6 +32,12 @@ std::string type_text(uint8_t type) {
 bool RdbReader::damaged(std::string what) {
   result_ = Result::kDamaged;
   error_ = std::move(what);
+  return false;
+}
+
+bool RdbReader::foreign(std::string what) {
+  damaged(std::move(what) + ", which Ignix does not have");
+  result_ = Result::kForeign;
   return false;
 }
 
@@ -167,7 +174,13 @@ bool RdbReader::take_string(Buffer& into) {
   return into.append({digits, format_integer(value, digits)});
 }
 
-bool RdbReader::skip_string() { return take_string(scratch_); }
+// Of all that is told about the file, whether it is the base of an append-only file; older ones say
+// "aof-preamble".
+bool RdbReader::take_aux() {
+  if (!take_string(key_) || !take_string(value_)) return false;
+  if (key() == "aof-base" || key() == "aof-preamble") aof_base_ = value() == "1";
+  return true;
+}
 
 bool RdbReader::take_header() {
   char magic[9];
@@ -180,8 +193,7 @@ bool RdbReader::take_header() {
   version =
       (magic[5] - '0') * 1000 + (magic[6] - '0') * 100 + (magic[7] - '0') * 10 + magic[8] - '0';
   if (version < 1 || version > rdb::kFormatVersionMax) {
-    return damaged("version " + std::to_string(version) +
-                   " of the format, which Ignix cannot read");
+    return foreign("version " + std::to_string(version) + " of the format");
   }
   version_ = int(version);
   started_ = true;
@@ -226,16 +238,27 @@ bool RdbReader::take_opcode(uint8_t opcode) {
     case rdb::kSlotInfo:
       return take_length(number) && take_length(other) && take_length(other);
     case rdb::kAux:
-      return skip_string() && skip_string();
+      return take_aux();
     case rdb::kFunction2:
     case rdb::kFunctionPreGa:
-      return damaged("a library of functions, which Ignix does not have");
+      return foreign("a library of functions");
     case rdb::kModuleAux:
-      return damaged("data of a module, which Ignix does not have");
+      return foreign("data of a module");
     case rdb::kEof:
       return take_end();
   }
-  return damaged(type_text(opcode) + ", which Ignix does not have");
+  return false;  // there is no other from kSlotInfo on
+}
+
+// Says which key it is, if that can be read.
+bool RdbReader::refuse_type(uint8_t type) {
+  std::string what = "type " + std::to_string(type);
+  if (type_name(type).empty()) return damaged(what + ", which is none");
+  if (!take_string(key_)) return false;
+  std::string name;
+  append_quoted(name, key().substr(0, 64), 64);
+  name.front() = name.back() = '\'';
+  return foreign(what + " (" + std::string(type_name(type)) + ") of key " + name);
 }
 
 RdbReader::Result RdbReader::next() {
@@ -244,13 +267,11 @@ RdbReader::Result RdbReader::next() {
   expiry_ms_ = kNoExpiry;
   for (;;) {
     uint8_t opcode;
+    entry_offset_ = offset_;
     if (!take_number(opcode)) return result_;
     if (opcode == rdb::kTypeString) break;
     if (opcode < rdb::kSlotInfo) {
-      // Say which key it is, if that can be read.
-      const std::string what = type_text(opcode) + ", which Ignix does not have";
-      if (!take_string(key_)) return result_;
-      damaged(what + ", of key '" + std::string(key().substr(0, 64)) + "'");
+      refuse_type(opcode);
       return result_;
     }
     if (!take_opcode(opcode)) return result_;

@@ -10,6 +10,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "durability/probe.h"
 #include "durability/reader.h"
 #include "server/load_rdb.h"
 #include "server/record_runner.h"
@@ -21,7 +22,7 @@ constexpr int64_t kProgressMs = 2000;
 
 std::string damage(const Server& server, uint64_t offset, const std::string& what) {
   return "the append-only file '" + server.aof.path() + "' is damaged at byte " +
-         std::to_string(offset) + ": " + what + "; it was left as it is";
+         std::to_string(offset) + ": " + what + "; see ignix-check(1); it was left as it is";
 }
 
 bool cut_torn_record(Server& server, uint64_t offset, uint64_t file_bytes, std::string& error) {
@@ -29,7 +30,7 @@ bool cut_torn_record(Server& server, uint64_t offset, uint64_t file_bytes, std::
   if (!server.config.aof_load_truncated) {
     error = "the append-only file '" + server.aof.path() + "' ends within a record, " +
             std::to_string(torn) + " bytes behind byte " + std::to_string(offset) +
-            "; --aof-load-truncated yes cuts them off";
+            "; --aof-load-truncated yes cuts them off, and so does ignix-check --fix";
     return false;
   }
   if (ftruncate(server.aof.fd(), off_t(offset)) != 0 || fsync(server.aof.fd()) != 0) {
@@ -40,17 +41,6 @@ bool cut_torn_record(Server& server, uint64_t offset, uint64_t file_bytes, std::
       "the append-only file ended within a record: cut off its last %llu bytes, behind "
       "byte %llu",
       torn, (unsigned long long)offset);
-  return true;
-}
-
-bool only_zeros(int fd, uint64_t from, uint64_t to) {
-  char chunk[4096];
-  while (from < to) {
-    const ssize_t got = pread(fd, chunk, std::min<uint64_t>(sizeof chunk, to - from), off_t(from));
-    if (got <= 0) return false;
-    if (std::any_of(chunk, chunk + got, [](char c) { return c != 0; })) return false;
-    from += uint64_t(got);
-  }
   return true;
 }
 

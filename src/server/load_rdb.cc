@@ -1,8 +1,5 @@
 #include "server/load_rdb.h"
 
-#include <string.h>
-#include <unistd.h>
-
 #include <algorithm>
 #include <atomic>
 #include <vector>
@@ -112,12 +109,6 @@ class Inserter {
 
 }  // namespace
 
-bool is_rdb(int fd) {
-  char magic[5];
-  return pread(fd, magic, sizeof magic, 0) == ssize_t(sizeof magic) &&
-         memcmp(magic, "REDIS", sizeof magic) == 0;
-}
-
 bool load_rdb(Server& server, int fd, uint64_t file_bytes, const std::string& what,
               bool drop_expired, uint64_t& end, std::string& error) {
   const int64_t start_ms = monotonic_ms(), now_ms = wall_ms();
@@ -144,7 +135,8 @@ bool load_rdb(Server& server, int fd, uint64_t file_bytes, const std::string& wh
   }
   if (result != RdbReader::Result::kEnd) {
     error = what + " cannot be loaded: at byte " + std::to_string(reader.offset()) + ": " +
-            reader.error() + "; it was left as it is";
+            reader.error() + (result == RdbReader::Result::kForeign ? "" : "; see ignix-check(1)") +
+            "; it was left as it is";
     return false;
   }
   end = reader.offset();

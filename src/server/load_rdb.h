@@ -14,7 +14,4 @@ namespace ignix {
 bool load_rdb(Server& server, int fd, uint64_t file_bytes, const std::string& what,
               bool drop_expired, uint64_t& end, std::string& error);
 
-// Whether the file begins as an RDB file does.
-bool is_rdb(int fd);
-
 }  // namespace ignix
