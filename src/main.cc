@@ -22,6 +22,7 @@
 #include "net/listener.h"
 #include "net/loop.h"
 #include "server/load.h"
+#include "server/load_parts.h"
 #include "server/load_pool.h"
 #include "server/server.h"
 
@@ -162,12 +163,12 @@ void on_log_progress(void* process) {
   }
 }
 
-// Nothing is logged yet: what a Redis has left in its RDB file is where the log begins.
-void start_from_dump(Process& process, uint64_t& size_bytes) {
+// Nothing is logged yet: what a Redis has left is where the log begins.
+void start_from_redis(Process& process, uint64_t& size_bytes) {
   Server& server = process.server;
   std::string error;
   bool found;
-  if (!load_dump(server, found, error) ||
+  if (!load_parts(server, found, error) || (!found && !load_dump(server, found, error)) ||
       (found && !server.persist.write_first_aof(size_bytes, error))) {
     die(process, error);
   }
@@ -185,7 +186,7 @@ void load_log(Process& process) {
   std::string error;
   uint64_t size_bytes = 0;
   if (!load_aof(server, size_bytes, error)) die(process, error);
-  if (size_bytes == 0) start_from_dump(process, size_bytes);
+  if (size_bytes == 0) start_from_redis(process, size_bytes);
   server.persist.set_rewritten_bytes(size_bytes);
   if (!server.aof.start(&server.ring, size_bytes, FsyncPolicy(server.config.appendfsync.load()),
                         on_log_progress, &process)) {

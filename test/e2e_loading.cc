@@ -174,6 +174,103 @@ TEST(loading, first_failure_is_told) {
   CHECK(read_file(server.dir() + "/ignix.aof") == file);
 }
 
+// All of a transaction or nothing; Redis's time stamps are passed over.
+TEST(loading, transactions) {
+  std::string file = "#TS:1700000000\r\n";
+  append_encoded({"SET", "a", "1"}, &file);
+  append_encoded({"MULTI"}, &file);
+  append_encoded({"INCR", "a"}, &file);
+  append_encoded({"MSET", "b", "2", "c", "3"}, &file);
+  append_encoded({"EXEC"}, &file);
+  file += "#TS:1700000001\r\n";
+  const size_t whole = file.size();
+  append_encoded({"MULTI"}, &file);
+  append_encoded({"INCR", "a"}, &file);
+  append_encoded({"DEL", "b"}, &file);
+  append_encoded({"EXEC"}, &file);
+  for (size_t bytes = whole; bytes <= file.size(); bytes += bytes + 7 < file.size() ? 7 : 1) {
+    Server server({.appendonly = true});
+    write_file(server.dir() + "/ignix.aof", file.substr(0, bytes));
+    server.start();
+    Client client(server);
+    const bool second = bytes == file.size();
+    CHECK_EQ(client.command({"GET", "a"}), bulk(second ? "3" : "2"));
+    CHECK_EQ(client.command({"EXISTS", "b"}), integer(!second));
+    CHECK_EQ(client.command({"GET", "c"}), bulk("3"));
+    CHECK_EQ(read_file(server.dir() + "/ignix.aof").size(), second ? bytes : whole);
+  }
+}
+
+TEST(loading, damaged_transactions) {
+  const std::vector<std::vector<std::string>> files[] = {
+      {{"EXEC"}},
+      {{"MULTI"}, {"MULTI"}, {"EXEC"}},
+      {{"MULTI"}, {"GET", "a"}, {"EXEC"}},
+      {{"MULTI"}, {"SET", "a", "x"}, {"INCR", "a"}, {"EXEC"}},
+  };
+  for (const auto& records : files) {
+    std::string file;
+    for (const auto& record : records) append_encoded(record, &file);
+    Server server({.appendonly = true});
+    write_file(server.dir() + "/ignix.aof", file);
+    CHECK(!server.try_start());
+    CHECK(server.log().find("is damaged at byte") != std::string::npos);
+    CHECK(read_file(server.dir() + "/ignix.aof") == file);
+  }
+}
+
+// Moving from Redis: its directory of append-only files becomes the beginning of ours.
+TEST(loading, parts_of_redis) {
+  need_redis();
+  Server redis({.program = Program::kRedis, .appendonly = true});
+  redis.start();
+  Client client(redis);
+  const auto is_rewritten = [&] {
+    return client.command({"INFO", "persistence"}).find("aof_rewrite_in_progress:0") !=
+           std::string::npos;
+  };
+  for (int i = 0; i < 1000; i++) {
+    client.command({"SET", "k" + std::to_string(i), std::string(size_t(i), 'v')});
+  }
+  client.command({"BGREWRITEAOF"});
+  while (!is_rewritten()) continue;
+  client.command({"MULTI"});
+  client.command({"SET", "k1", "new"});
+  client.command({"INCRBY", "n", "7"});
+  client.command({"EXEC"});
+  client.command({"SELECT", "3"});
+  client.command({"SET", "three", "3"});
+  CHECK_EQ(redis.stop(), 0);
+  const std::string parts = redis.dir() + "/appendonlydir/";
+  const std::string manifest = parts + "appendonly.aof.manifest";
+  const std::string before = read_file(manifest);
+
+  Server server({.appendonly = true, .dir = redis.dir()});
+  for (int round = 0; round < 2; round++) {
+    server.start();
+    Client mine(server);
+    CHECK_EQ(mine.command({"DBSIZE"}), integer(1001 + round));
+    CHECK_EQ(mine.command({"GET", "k1"}), bulk("new"));
+    CHECK_EQ(mine.command({"GET", "k999"}), bulk(std::string(999, 'v')));
+    CHECK_EQ(mine.command({"GET", "n"}), bulk("7"));
+    CHECK_EQ(mine.command({"SET", "mine", "1"}), kOk);
+    CHECK_EQ(mine.command({"SELECT", "3"}), kOk);
+    CHECK_EQ(mine.command({"GET", "three"}), bulk("3"));
+    CHECK_EQ(server.stop(), 0);
+  }
+  CHECK(read_file(manifest) == before);
+
+  // A manifest that names what is not there, or is none.
+  unlink((redis.dir() + "/ignix.aof").c_str());
+  for (const char* bad :
+       {"file none.aof seq 1 type b\n", "file ../x seq 1 type b\n", "nonsense\n"}) {
+    write_file(manifest, bad);
+    CHECK(!server.try_start());
+    CHECK(server.error_output().find("none.aof") != std::string::npos ||
+          server.error_output().find("manifest") != std::string::npos);
+  }
+}
+
 TEST(loading, without_log) { while_loading(false); }
 TEST(loading, with_log) { while_loading(true); }
 

@@ -75,6 +75,28 @@ AofReader::Step AofReader::read_length(char kind, size_t& at, int64_t& value) {
   return Step::kDone;
 }
 
+// "#TS:" and the time: a line that Redis puts between records if aof-timestamp-enabled. It is no
+// part of any.
+AofReader::Step AofReader::skip_timestamp() {
+  constexpr std::string_view kStart = "#TS:";
+  const size_t limit = std::min(buffer_.size(), start_ + kLengthLineMax);
+  size_t at = start_;
+  for (char c : kStart) {
+    if (at == limit) return Step::kMore;
+    if (buffer_.data()[at++] != c) {
+      error_ = "expected '*'";
+      return Step::kBad;
+    }
+  }
+  at--;  // ':' takes the place of a kind
+  int64_t seconds;
+  const Step step = read_length(':', at, seconds);
+  if (step != Step::kDone) return step;
+  offset_ += at - start_;
+  start_ = at;
+  return Step::kDone;
+}
+
 AofReader::Step AofReader::read_record(Words& words) {
   size_t at = start_;
   int64_t count, length;
@@ -114,7 +136,9 @@ AofReader::Result AofReader::next(Words& words) {
   for (;;) {
     if (buffer_.size() > start_) {
       const size_t first_word = words.size();
-      const Step step = read_record(words);
+      const bool is_timestamp = buffer_.data()[start_] == '#';
+      const Step step = is_timestamp ? skip_timestamp() : read_record(words);
+      if (step == Step::kDone && is_timestamp) continue;
       if (step == Step::kDone) return Result::kRecord;
       words.resize(first_word);
       if (step == Step::kBad) return Result::kDamaged;

@@ -36,6 +36,7 @@ class AofReader {
  private:
   enum class Step { kDone, kMore, kBad };
 
+  Step skip_timestamp();
   Step read_record(Words& words);
   Step read_length(char kind, size_t& at, int64_t& value);
   bool leave_buffer();

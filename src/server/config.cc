@@ -52,6 +52,10 @@ const Directive kDirectives[] = {
      .kind = Kind::kYesNo,
      .number = &Config::aof_load_truncated,
      .help = "start with a log whose last record is torn"},
+    {.name = "appenddirname",
+     .kind = Kind::kText,
+     .text = &Config::appenddirname,
+     .help = "directory of a Redis's append-only files, read when there is no other"},
     {.name = "appendfilename",
      .kind = Kind::kText,
      .text = &Config::appendfilename,
@@ -223,7 +227,6 @@ constexpr const char* kIgnored[] = {
     "no-appendfsync-on-rewrite",
     "notify-keyspace-events",
     "oom-score-adj*",
-    "appenddirname",
     "proc-title-template",
     "protected-mode",
     "rdb-*",
@@ -322,8 +325,9 @@ bool set_value(Config& config, const Directive& directive, std::string_view valu
 bool set_directive(Config& config, const Directive& directive, std::string_view value,
                    std::string& error) {
   if (directive.text) {
-    const bool is_name =
-        directive.text == &Config::appendfilename || directive.text == &Config::dbfilename;
+    const bool is_name = directive.text == &Config::appendfilename ||
+                         directive.text == &Config::dbfilename ||
+                         directive.text == &Config::appenddirname;
     if (is_name && (value.empty() || value.find('/') != std::string_view::npos)) {
       error = "bad value '" + std::string(value) + "' for '" + directive.name +
               "': must be a name, not a path; see --dir";

@@ -54,6 +54,7 @@ struct Config {
   std::string bind = "127.0.0.1 -::1";
   std::string unixsocket, logfile, pidfile, config_file;
   std::string dir = ".";
+  std::string appenddirname = "appendonlydir";
   std::string appendfilename = "ignix.aof";
   std::string dbfilename = "dump.rdb";
 };

@@ -10,93 +10,46 @@
 
 #include "base/clock.h"
 #include "base/log.h"
-#include "durability/probe.h"
-#include "durability/reader.h"
+#include "server/load_log.h"
 #include "server/load_rdb.h"
-#include "server/record_runner.h"
 
 namespace ignix {
 namespace {
 
 constexpr int64_t kProgressMs = 2000;
 
-std::string damage(const Server& server, uint64_t offset, const std::string& what) {
-  return "the append-only file '" + server.aof.path() + "' is damaged at byte " +
-         std::to_string(offset) + ": " + what + "; see ignix-check(1); it was left as it is";
+// The torn end, which begins at `offset`, if the configuration allows to go without it.
+bool may_cut(Server& server, const LogFile& file, uint64_t offset, std::string& error) {
+  if (server.config.aof_load_truncated) return true;
+  error = file.what() + " ends within a record, " + std::to_string(file.bytes - offset) +
+          " bytes behind byte " + std::to_string(offset) +
+          "; --aof-load-truncated yes cuts them off, and so does ignix-check --fix";
+  return false;
 }
 
-bool cut_torn_record(Server& server, uint64_t offset, uint64_t file_bytes, std::string& error) {
-  const unsigned long long torn = file_bytes - offset;
-  if (!server.config.aof_load_truncated) {
-    error = "the append-only file '" + server.aof.path() + "' ends within a record, " +
-            std::to_string(torn) + " bytes behind byte " + std::to_string(offset) +
-            "; --aof-load-truncated yes cuts them off, and so does ignix-check --fix";
-    return false;
-  }
-  if (ftruncate(server.aof.fd(), off_t(offset)) != 0 || fsync(server.aof.fd()) != 0) {
-    error = "cannot cut the torn end off '" + server.aof.path() + "': " + strerror(errno);
+bool cut_torn_end(Server& server, const LogFile& file, uint64_t offset, std::string& error) {
+  if (!may_cut(server, file, offset, error)) return false;
+  if (ftruncate(file.fd, off_t(offset)) != 0 || fsync(file.fd) != 0) {
+    error = "cannot cut the torn end off '" + file.name + "': " + strerror(errno);
     return false;
   }
   log_warning(
       "the append-only file ended within a record: cut off its last %llu bytes, behind "
       "byte %llu",
-      torn, (unsigned long long)offset);
+      (unsigned long long)(file.bytes - offset), (unsigned long long)offset);
   return true;
 }
 
 // New records are for database 0. A file that ends in another one (torn there, or Redis's own) says
 // so first.
-bool select_database_zero(Server& server, uint64_t& size_bytes, std::string& error) {
+bool select_database_zero(const LogFile& file, uint64_t& size_bytes, std::string& error) {
   static constexpr std::string_view kRecord = "*2\r\n$6\r\nSELECT\r\n$1\r\n0\r\n";
-  const ssize_t written =
-      pwrite(server.aof.fd(), kRecord.data(), kRecord.size(), off_t(size_bytes));
+  const ssize_t written = pwrite(file.fd, kRecord.data(), kRecord.size(), off_t(size_bytes));
   if (written != ssize_t(kRecord.size())) {
-    error = "cannot write to '" + server.aof.path() + "': " + strerror(errno);
+    error = "cannot write to '" + file.name + "': " + strerror(errno);
     return false;
   }
   size_bytes += kRecord.size();
-  return true;
-}
-
-// The records of server.aof from byte `offset` on, where its descriptor stands.
-bool load_records(Server& server, uint64_t file_bytes, uint64_t offset, uint64_t& size_bytes,
-                  std::string& error) {
-  const int64_t start_ms = monotonic_ms();
-  LoadProgress progress(server, "the append-only file", file_bytes);
-  uint64_t records = 0;
-  RecordRunner runner(server);
-  AofReader reader(
-      server.aof.fd(), offset, [](void* it) { static_cast<RecordRunner*>(it)->about_to_move(); },
-      &runner);
-  AofReader::Result result;
-  while ((result = reader.next(runner.record())) == AofReader::Result::kRecord) {
-    if (!runner.add(reader.offset())) break;
-    progress.show(++records, reader.offset());
-  }
-  runner.finish();
-  if (runner.failed()) {
-    error = damage(server, runner.failed_offset(), runner.what());
-    return false;
-  }
-  // After a power failure the end of a file may read as zeros: it was made longer, not written.
-  const bool torn = result == AofReader::Result::kTruncated ||
-                    (result == AofReader::Result::kDamaged &&
-                     only_zeros(server.aof.fd(), reader.offset(), file_bytes));
-  if (result != AofReader::Result::kEnd && !torn) {
-    error = damage(server, reader.offset(), reader.error());
-    return false;
-  }
-  size_bytes = reader.offset();
-  if (result != AofReader::Result::kEnd &&
-      !cut_torn_record(server, size_bytes, file_bytes, error)) {
-    return false;
-  }
-  if (runner.db() != 0 && !select_database_zero(server, size_bytes, error)) return false;
-  if (records) {
-    log_notice("loaded %llu records, %llu bytes, from the append-only file in %lld ms",
-               (unsigned long long)records, (unsigned long long)size_bytes,
-               (long long)(monotonic_ms() - start_ms));
-  }
   return true;
 }
 
@@ -119,20 +72,12 @@ void LoadProgress::look(uint64_t items, uint64_t offset) {
 }
 
 bool load_aof(Server& server, uint64_t& size_bytes, std::string& error) {
-  struct stat file;
-  const int fd = server.aof.fd();
-  if (fstat(fd, &file) != 0) {
-    error = "cannot read '" + server.aof.path() + "': " + strerror(errno);
-    return false;
-  }
-  const uint64_t file_bytes = uint64_t(file.st_size);
-  uint64_t rdb_bytes = 0;
-  if (is_rdb(fd)) {
-    const std::string what = "the append-only file '" + server.aof.path() + "'";
-    if (!load_rdb(server, fd, file_bytes, what, false, rdb_bytes, error)) return false;
-    lseek(fd, off_t(rdb_bytes), SEEK_SET);
-  }
-  return load_records(server, file_bytes, rdb_bytes, size_bytes, error);
+  LogFile file = {server.aof.fd(), server.aof.path()};
+  LogEnd end;
+  if (!load_log_file(server, file, end, error)) return false;
+  size_bytes = end.good_bytes;
+  if (end.torn && !cut_torn_end(server, file, size_bytes, error)) return false;
+  return end.db == 0 || select_database_zero(file, size_bytes, error);
 }
 
 bool load_dump(Server& server, bool& found, std::string& error) {

@@ -1,6 +1,7 @@
 #include "server/record_runner.h"
 
 #include "base/clock.h"
+#include "base/number.h"
 
 namespace ignix {
 
@@ -42,6 +43,38 @@ void RecordRunner::take_failure(const Lane& lane) {
 }
 
 bool RecordRunner::add(uint64_t offset) {
+  const std::string_view name = record_[0];
+  if (equal_ignoring_case(name, "multi")) return begin_group(offset);
+  if (equal_ignoring_case(name, "exec")) return run_group(offset);
+  if (!in_group_) return add_change(offset);
+  group_.push_back({offset, {record_.begin(), record_.end()}});
+  record_.clear();
+  return !failed_;
+}
+
+bool RecordRunner::begin_group(uint64_t offset) {
+  record_.clear();
+  if (in_group_) fail(offset, "a MULTI within a MULTI");
+  in_group_ = true;
+  group_offset_ = offset;
+  return !failed_;
+}
+
+bool RecordRunner::run_group(uint64_t offset) {
+  record_.clear();
+  if (!in_group_) fail(offset, "an EXEC without a MULTI");
+  in_group_ = false;
+  for (const Kept& kept : group_) {
+    if (failed_) break;
+    record_.assign(kept.words.begin(), kept.words.end());
+    add_change(kept.offset);
+  }
+  finish();
+  group_.clear();
+  return !failed_;
+}
+
+bool RecordRunner::add_change(uint64_t offset) {
   const std::string_view name = record_[0];
   const Command* command = find_command(name);
   if (!command || !((command->flags & kWrite) || std::string_view(command->name) == "select")) {

@@ -21,11 +21,16 @@ class RecordRunner {
   // about_to_move() has been called twice, or finish().
   Words& record() { return record_; }
   // The record, which starts at byte `offset`, must be a command that changes something, or the
-  // choice of a database, and must work. False once one does not.
+  // choice of a database, and must work. False once one does not. What stands between MULTI and
+  // EXEC is run when EXEC has come.
   bool add(uint64_t offset);
   void about_to_move() { dispatch(); }
   // All records have been run afterwards.
   void finish();
+
+  // Whether an EXEC is missing; where its MULTI starts.
+  bool in_group() const { return in_group_; }
+  uint64_t group_offset() const { return group_offset_; }
 
   int db() const { return own_.session.db; }
   bool failed() const { return failed_; }
@@ -60,6 +65,14 @@ class RecordRunner {
   };
   static constexpr size_t kChunkRecords = 16 * 1024;
 
+  struct Kept {
+    uint64_t offset;
+    std::vector<std::string> words;
+  };
+
+  bool begin_group(uint64_t offset);
+  bool run_group(uint64_t offset);
+  bool add_change(uint64_t offset);
   void add_narrow(const Command& command, uint64_t offset);
   void dispatch();
   void run_own();
@@ -73,6 +86,9 @@ class RecordRunner {
   std::vector<std::unique_ptr<Lane>> lanes_;  // of the pool's workers
   Chunk chunks_[2];
   int open_ = 0;  // the chunk that is being filled; the pool is at the other
+  bool in_group_ = false;
+  uint64_t group_offset_ = 0;
+  std::vector<Kept> group_;
   bool failed_ = false;
   uint64_t failed_offset_ = 0;
   std::string what_;

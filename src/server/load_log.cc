@@ -1,0 +1,76 @@
+#include "server/load_log.h"
+
+#include <errno.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "durability/probe.h"
+#include "durability/reader.h"
+#include "server/load.h"
+#include "server/load_rdb.h"
+#include "server/record_runner.h"
+
+namespace ignix {
+namespace {
+
+bool damaged(const LogFile& file, uint64_t offset, const std::string& what, std::string& error) {
+  error = file.what() + " is damaged at byte " + std::to_string(offset) + ": " + what +
+          "; see ignix-check(1); it was left as it is";
+  return false;
+}
+
+// From byte `offset` on, where the descriptor stands.
+bool load_records(Server& server, const LogFile& file, uint64_t offset, LogEnd& end,
+                  std::string& error) {
+  using Result = AofReader::Result;
+  const int64_t start_ms = monotonic_ms();
+  LoadProgress progress(server, "the append-only file", file.bytes);
+  uint64_t records = 0;
+  RecordRunner runner(server);
+  AofReader reader(
+      file.fd, offset, [](void* it) { static_cast<RecordRunner*>(it)->about_to_move(); }, &runner);
+  Result result;
+  while ((result = reader.next(runner.record())) == Result::kRecord) {
+    if (!runner.add(reader.offset())) break;
+    progress.show(++records, reader.offset());
+  }
+  runner.finish();
+  if (runner.failed()) return damaged(file, runner.failed_offset(), runner.what(), error);
+  // After a power failure the end of a file may read as zeros: it was made longer, not written.
+  const bool zeros = result == Result::kDamaged && only_zeros(file.fd, reader.offset(), file.bytes);
+  if (result != Result::kEnd && result != Result::kTruncated && !zeros) {
+    return damaged(file, reader.offset(), reader.error(), error);
+  }
+  // A transaction is run as a whole or not at all.
+  end.good_bytes = runner.in_group() ? runner.group_offset() : reader.offset();
+  end.torn = result != Result::kEnd || runner.in_group();
+  end.db = runner.db();
+  if (records) {
+    log_notice("loaded %llu records, %llu bytes, from %s in %lld ms", (unsigned long long)records,
+               (unsigned long long)end.good_bytes, file.what().c_str(),
+               (long long)(monotonic_ms() - start_ms));
+  }
+  return true;
+}
+
+}  // namespace
+
+bool load_log_file(Server& server, LogFile& file, LogEnd& end, std::string& error) {
+  struct stat status;
+  if (fstat(file.fd, &status) != 0) {
+    error = "cannot read '" + file.name + "': " + strerror(errno);
+    return false;
+  }
+  file.bytes = uint64_t(status.st_size);
+  uint64_t rdb_bytes = 0;
+  if (is_rdb(file.fd)) {
+    if (!load_rdb(server, file.fd, file.bytes, file.what(), false, rdb_bytes, error)) return false;
+    lseek(file.fd, off_t(rdb_bytes), SEEK_SET);
+  }
+  return load_records(server, file, rdb_bytes, end, error);
+}
+
+}  // namespace ignix
