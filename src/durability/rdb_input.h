@@ -21,7 +21,7 @@ class RdbInput {
   };
 
   // Does not own the descriptor, which stands at the beginning.
-  explicit RdbInput(int fd) : fd_(fd) {}
+  explicit RdbInput(int fd, bool with_crc) : fd_(fd), with_crc_(with_crc) {}
   // `bytes` must stay.
   explicit RdbInput(std::string_view bytes)
       : start_(bytes.data()), at_(start_), end_(start_ + bytes.size()) {}
@@ -47,7 +47,7 @@ class RdbInput {
   // Always false, as all that fails.
   bool damaged(std::string what) { return fault(Fault::kDamaged, std::move(what)); }
 
-  // Of all that has been taken.
+  // Of all that has been taken; of a file without, 0.
   uint64_t crc();
   uint64_t offset() const { return passed_ + uint64_t(at_ - start_); }
 
@@ -64,7 +64,8 @@ class RdbInput {
   bool fault(Fault fault, std::string what);
 
   const int fd_ = -1;  // -1: memory
-  Buffer buffer_;      // of the file
+  const bool with_crc_ = true;
+  Buffer buffer_;  // of the file
   const char* start_ = nullptr;
   const char* at_ = nullptr;
   const char* end_ = nullptr;

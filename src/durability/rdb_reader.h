@@ -22,7 +22,8 @@ class RdbReader {
   };
 
   // Does not own the descriptor, which stands at the beginning.
-  explicit RdbReader(int fd) : in_(fd) {}
+  explicit RdbReader(int fd, bool check_checksum = true)
+      : in_(fd, check_checksum), check_checksum_(check_checksum) {}
 
   Result next();
 
@@ -43,6 +44,7 @@ class RdbReader {
   Result stopped() const;
 
   RdbInput in_;
+  const bool check_checksum_;
   bool started_ = false, at_end_ = false;
   int version_ = 0;
   int db_ = 0;

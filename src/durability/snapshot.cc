@@ -21,7 +21,7 @@ constexpr uint64_t kStartWritingBytes = 16ULL << 20;  // so that the fsync at th
 void Snapshot::Sink::append(int db, const Entry& entry) {
   if (db != last_db && !rdb::put_database(out, db)) failed = true;
   last_db = db;
-  if (!rdb::put_entry(out, entry)) failed = true;
+  if (!rdb::put_entry(out, entry, owner.options_.rdbcompression)) failed = true;
   owner.progress_.keys_done.fetch_add(1, std::memory_order_relaxed);
 }
 
@@ -125,7 +125,7 @@ bool Snapshot::flush(int fd, Output& out) {
     if (written < 0 && errno == EINTR) continue;
     if (written <= 0) return fail(written < 0 ? strerror(errno) : "the disk takes nothing");
     size_t left = size_t(written);
-    for (int i = 0; i < count && left > 0; i++) {
+    for (int i = 0; i < count && left > 0 && options_.rdbchecksum; i++) {
       const size_t here = std::min(left, pieces[i].iov_len);
       crc_ = crc64(crc_, {static_cast<const char*>(pieces[i].iov_base), here});
       left -= here;
@@ -144,7 +144,8 @@ bool Snapshot::flush(int fd, Output& out) {
 
 bool Snapshot::finish(int fd) {
   if (!take_changed(fd) || !flush(fd, walked_.out)) return false;
-  if (!rdb::put_end(walked_.out, crc_)) return fail("out of memory");
+  if (!rdb::put_end(walked_.out, options_.rdbchecksum ? &crc_ : nullptr))
+    return fail("out of memory");
   return flush(fd, walked_.out) && (fsync(fd) == 0 || fail(strerror(errno)));
 }
 

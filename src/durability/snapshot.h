@@ -23,10 +23,19 @@ struct SnapshotProgress {
   std::atomic<uint64_t> keys_total{0}, keys_done{0}, written_bytes{0};
 };
 
+// As in redis.conf.
+struct SnapshotOptions {
+  bool rdbcompression = true, rdbchecksum = true;
+};
+
 class Snapshot {
  public:
-  Snapshot(Keyspace& keyspace, SnapshotProgress& progress)
-      : keyspace_(keyspace), progress_(progress), changed_(*this), walked_(*this) {}
+  Snapshot(Keyspace& keyspace, SnapshotProgress& progress, SnapshotOptions options = {})
+      : keyspace_(keyspace),
+        progress_(progress),
+        options_(options),
+        changed_(*this),
+        walked_(*this) {}
 
   // The instant. `at_instant(context)` is called while all stripes are locked. The keyspace is
   // shared. write() must follow, on any thread.
@@ -74,6 +83,7 @@ class Snapshot {
 
   Keyspace& keyspace_;
   SnapshotProgress& progress_;
+  const SnapshotOptions options_;
   ChangedSink changed_;
   Sink walked_;
   std::vector<Sizes> sizes_;  // of the databases at the instant
