@@ -15,6 +15,7 @@ namespace ignix::rdb {
 namespace {
 
 constexpr size_t kLengthBytesMax = 9;
+constexpr size_t kStartBytesMax = 1 + 8 + 1;  // of an entry: expiry and type
 static_assert(kTextRoomBytes == 1 + 2 * kLengthBytesMax);
 
 template <typename T>
@@ -84,22 +85,13 @@ bool put_aux(Output& out, std::string_view name, std::string_view value) {
   });
 }
 
-// Sets `done` if it was worth it.
-bool put_block_compressed(Output& out, Block* block, bool& done) {
-  if (!out.reserve(block->length_bytes + kTextRoomBytes)) return false;
-  const char* const end = put_compressed(out.room(), block->view());
-  done = end;
-  if (done) out.commit(size_t(end - out.room()));
-  return true;
+char* put_start(char* p, int64_t expiry_ms) {
+  if (expiry_ms != kNoExpiry) *p++ = char(kExpireMs), p = put_number(p, expiry_ms);
+  *p++ = char(kTypeString);
+  return p;
 }
 
-bool put_block(Output& out, Block* block, bool compress) {
-  bool done = false;
-  if (compress && block->length_bytes <= kCompressBytesMax &&
-      !put_block_compressed(out, block, done)) {
-    return false;
-  }
-  if (done) return true;
+bool put_block(Output& out, Block* block) {
   if (!append(out, kLengthBytesMax, [&](char* p) { return put_length(p, block->length_bytes); })) {
     return false;
   }
@@ -146,12 +138,8 @@ bool put_sizes(Output& out, uint64_t keys, uint64_t expiries) {
 bool put_entry(Output& out, const Entry& entry, bool compress) {
   const bool in_block = entry.encoding() == Encoding::kBlock;
   const std::string_view key = entry.stored_key(), value = entry.stored();
-  const size_t most = 1 + 8 + 1 + key.size() + value.size() + 2 * kTextRoomBytes;
-  const auto start = [&](char* p) {
-    if (entry.has_expiry()) *p++ = char(kExpireMs), p = put_number(p, entry.expiry_ms());
-    *p++ = char(kTypeString);
-    return p;
-  };
+  const size_t most = kStartBytesMax + key.size() + value.size() + 2 * kTextRoomBytes;
+  const auto start = [&](char* p) { return put_start(p, entry.expiry_ms()); };
   const auto write_key = [&](char* p) { return put_text(p, key, compress); };
   const auto write_value = [&](char* p) {
     return entry.encoding() == Encoding::kInteger ? put_integer(p, entry.integer())
@@ -161,10 +149,21 @@ bool put_entry(Output& out, const Entry& entry, bool compress) {
     return append(out, most, [&](char* p) { return write_value(write_key(start(p))); });
   }
   if (!append(out, most, start)) return false;
-  const bool has_key = entry.key_block() ? put_block(out, entry.key_block(), compress)
-                                         : append(out, most, write_key);
-  return has_key &&
-         (in_block ? put_block(out, entry.block(), compress) : append(out, most, write_value));
+  const bool has_key =
+      entry.key_block() ? put_block(out, entry.key_block()) : append(out, most, write_key);
+  return has_key && (in_block ? put_block(out, entry.block()) : append(out, most, write_value));
+}
+
+bool put_compressed_entry(Output& out, std::string_view key, int64_t expiry_ms, Block* value) {
+  if (!append(out, kStartBytesMax + key.size() + kTextRoomBytes,
+              [&](char* p) { return put_text(put_start(p, expiry_ms), key, true); }) ||
+      !out.reserve(value->length_bytes + kTextRoomBytes)) {
+    return false;
+  }
+  const char* const end = put_compressed(out.room(), value->view());
+  if (!end) return put_block(out, value);
+  out.commit(size_t(end - out.room()));
+  return true;
 }
 
 bool put_end(Output& out, const uint64_t* crc) {

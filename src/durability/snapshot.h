@@ -52,15 +52,29 @@ class Snapshot {
   void cancel() { cancelled_.store(true, std::memory_order_relaxed); }
 
  private:
+  // One with a long value, to be compressed by the snapshot's thread, since that takes longer than
+  // a stripe should be locked.
+  struct HeldEntry {
+    int db;
+    std::string key;
+    int64_t expiry_ms;
+    Block* value;  // with a reference
+  };
   // Encodes entries one behind the other, each database named before its first.
   struct Sink : SnapshotSink {
     explicit Sink(Snapshot& the_owner) : owner(the_owner) {}
+    ~Sink() override { clear(); }
     void save(int db, const Entry& entry) override;
     void flushed(int) override { owner.flushed_.store(true, std::memory_order_relaxed); }
     void append(int db, const Entry& entry);
+    void name_database(int db);
+    void put_held();  // encodes them
+    void clear();
 
     Snapshot& owner;
     Output out;
+    std::vector<HeldEntry> held;
+    size_t held_bytes = 0;
     int last_db = -1;
     bool failed = false;  // out of memory
   };
