@@ -15,7 +15,7 @@ constexpr size_t kLongMatch = 7 + 2;  // from here on a match takes a byte more
 constexpr size_t kMatchMax = 255 + 7 + 2;
 constexpr uint32_t kDistanceMax = 1 << 13;
 constexpr unsigned kTableBitsMin = 7, kTableBitsMax = 12;
-constexpr unsigned kPatienceBits = 4;  // so many misses, as a power of two, until steps grow
+constexpr unsigned kPatienceBits = 3;  // so many misses, as a power of two, until steps grow
 constexpr size_t kStepMax = 16;
 
 // What has been compressed so far.
@@ -106,17 +106,19 @@ size_t lzf_compress(std::string_view in, char* out, size_t out_bytes) {
   const size_t end = size < 4 ? 0 : size - 3;  // of places where four bytes can be loaded
   size_t at = 0, literals = 0;                 // which begin at `literals`
   size_t stop = std::min(end, packed.literals_left());
+  size_t misses = 0;
   while (at < stop) {
     const uint32_t here = three_bytes(data + at);
     const uint32_t back = seen.note(here, at);
     if (back - 1 >= kDistanceMax || back > at || three_bytes(data + at - back) != here) {
-      at += std::min(1 + ((at - literals) >> kPatienceBits), kStepMax);
+      at += std::min(1 + (misses++ >> kPatienceBits), kStepMax);
       continue;
     }
     const size_t length = equal_length(data + at, data + at - back, std::min(size - at, kMatchMax));
     if (!packed.literals(data + literals, at - literals) || !packed.match(back, length)) return 0;
     at += length;
     literals = at;
+    misses = 0;
     stop = std::min(end, literals + packed.literals_left());
     // What follows a match is often found again together with its end.
     if (at <= end) seen.note(three_bytes(data + at - 1), at - 1);
