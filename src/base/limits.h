@@ -70,6 +70,7 @@ constexpr uint64_t kFlushAtOnceKeys = 4096;     // larger databases are freed by
 
 // Snapshots: so much may be changed and wait to be written first; then writes wait.
 constexpr size_t kSnapshotBehindBytes = 8ULL << 20;
+constexpr size_t kCompressBytesMax = 4ULL << 20;  // longer strings are saved as they are
 
 // Log.
 constexpr size_t kLogRingBytes = 8ULL << 20;

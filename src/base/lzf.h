@@ -7,6 +7,10 @@
 
 namespace ignix {
 
+// Writes `in` compressed to `out`; returns how long it is, or 0 if that would be more than
+// `out_bytes`. What does not compress is given up early, so ask for no more than is worth it.
+size_t lzf_compress(std::string_view in, char* out, size_t out_bytes);
+
 // Fills `out` with exactly `out_bytes`. False if `in` is not LZF of as many.
 bool lzf_decompress(std::string_view in, char* out, size_t out_bytes);
 

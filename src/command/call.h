@@ -26,6 +26,7 @@ struct Env {
   int64_t now_ms = 0;                          // time of day, read once for each batch
   int64_t output_room_bytes = 0;  // what all clients' replies may still grow by in this turn
   uint32_t clock = 0;             // the entries' access clock at that time
+  bool rdbcompression = true;     // for DUMP
   uint64_t changes = 0;           // made by this loop so far
 };
 

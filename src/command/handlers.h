@@ -25,6 +25,10 @@ void run_dbsize(Call&);
 void run_flushdb(Call&);
 void run_flushall(Call&);
 
+// dump.cc
+void run_dump(Call&);
+void run_restore(Call&);
+
 // connection.cc
 void run_ping(Call&);
 void run_echo(Call&);

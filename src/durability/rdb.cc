@@ -6,6 +6,8 @@
 
 #include "base/clock.h"
 #include "base/crc64.h"
+#include "base/limits.h"
+#include "base/lzf.h"
 #include "base/number.h"
 #include "base/version.h"
 
@@ -13,6 +15,8 @@ namespace ignix::rdb {
 namespace {
 
 constexpr size_t kLengthBytesMax = 9;
+constexpr size_t kStartBytesMax = 1 + 8 + 1;  // of an entry: expiry and type
+static_assert(kTextRoomBytes == 1 + 2 * kLengthBytesMax);
 
 template <typename T>
 char* put_number(char* p, T value) {
@@ -36,7 +40,7 @@ char* put_length(char* p, uint64_t length) {
   return p;
 }
 
-char* put_string(char* p, std::string_view text) {
+char* put_raw(char* p, std::string_view text) {
   p = put_length(p, text.size());
   if (!text.empty()) memcpy(p, text.data(), text.size());
   return p + text.size();
@@ -48,7 +52,21 @@ char* put_integer(char* p, int64_t value) {
   if (value == int16_t(value)) return *p++ = char(0xc1), put_number(p, int16_t(value));
   if (value == int32_t(value)) return *p++ = char(0xc2), put_number(p, int32_t(value));
   char digits[kIntegerBytesMax];
-  return put_string(p, {digits, format_integer(value, digits)});
+  return put_raw(p, {digits, format_integer(value, digits)});
+}
+
+// nullptr if that does not make it shorter. Both limits are Redis's.
+char* put_compressed(char* p, std::string_view text) {
+  constexpr size_t kBytesMin = 21, kSavedBytesMin = 4;
+  if (text.size() < kBytesMin || text.size() > kCompressBytesMax) return nullptr;
+  // How many bytes the lengths take is known afterwards.
+  char* const packed = p + kTextRoomBytes;
+  const size_t packed_bytes = lzf_compress(text, packed, text.size() - kSavedBytesMin);
+  if (packed_bytes == 0) return nullptr;
+  *p++ = char(0xc3);
+  p = put_length(put_length(p, packed_bytes), text.size());
+  memmove(p, packed, packed_bytes);
+  return p + packed_bytes;
 }
 
 // With room for `bytes`: what `write` writes there, from the pointer that it gets to the one that
@@ -61,10 +79,16 @@ bool append(Output& out, size_t bytes, Write write) {
 }
 
 bool put_aux(Output& out, std::string_view name, std::string_view value) {
-  return append(out, 1 + name.size() + value.size() + 2 * kLengthBytesMax, [&](char* p) {
+  return append(out, 1 + name.size() + value.size() + 2 * kTextRoomBytes, [&](char* p) {
     *p++ = char(kAux);
-    return put_string(put_string(p, name), value);
+    return put_text(put_text(p, name, false), value, false);
   });
+}
+
+char* put_start(char* p, int64_t expiry_ms) {
+  if (expiry_ms != kNoExpiry) *p++ = char(kExpireMs), p = put_number(p, expiry_ms);
+  *p++ = char(kTypeString);
+  return p;
 }
 
 bool put_block(Output& out, Block* block) {
@@ -78,6 +102,14 @@ bool put_block(Output& out, Block* block) {
 }
 
 }  // namespace
+
+char* put_text(char* p, std::string_view text, bool compress) {
+  constexpr size_t kIntegerTextMax = 11;  // of 32 bits
+  int64_t value;
+  if (text.size() <= kIntegerTextMax && parse_integer(text, value)) return put_integer(p, value);
+  char* const end = compress ? put_compressed(p, text) : nullptr;
+  return end ? end : put_raw(p, text);
+}
 
 bool put_header(Output& out, bool aof_base, uint64_t used_bytes) {
   char magic[16];
@@ -103,35 +135,43 @@ bool put_sizes(Output& out, uint64_t keys, uint64_t expiries) {
   });
 }
 
-bool put_entry(Output& out, const Entry& entry) {
+bool put_entry(Output& out, const Entry& entry, bool compress) {
   const bool in_block = entry.encoding() == Encoding::kBlock;
   const std::string_view key = entry.stored_key(), value = entry.stored();
-  const size_t most = 1 + 8 + 1 + key.size() + value.size() + 2 * kLengthBytesMax + 32;
-  const auto start = [&](char* p) {
-    if (entry.has_expiry()) *p++ = char(kExpireMs), p = put_number(p, entry.expiry_ms());
-    *p++ = char(kTypeString);
-    return p;
-  };
+  const size_t most = kStartBytesMax + key.size() + value.size() + 2 * kTextRoomBytes;
+  const auto start = [&](char* p) { return put_start(p, entry.expiry_ms()); };
+  const auto write_key = [&](char* p) { return put_text(p, key, compress); };
   const auto write_value = [&](char* p) {
     return entry.encoding() == Encoding::kInteger ? put_integer(p, entry.integer())
-                                                  : put_string(p, value);
+                                                  : put_text(p, value, compress);
   };
   if (!in_block && !entry.key_block()) {
-    return append(out, most, [&](char* p) { return write_value(put_string(start(p), key)); });
+    return append(out, most, [&](char* p) { return write_value(write_key(start(p))); });
   }
   if (!append(out, most, start)) return false;
-  const bool has_key = entry.key_block()
-                           ? put_block(out, entry.key_block())
-                           : append(out, most, [&](char* p) { return put_string(p, key); });
+  const bool has_key =
+      entry.key_block() ? put_block(out, entry.key_block()) : append(out, most, write_key);
   return has_key && (in_block ? put_block(out, entry.block()) : append(out, most, write_value));
 }
 
-bool put_end(Output& out, uint64_t crc) {
+bool put_compressed_entry(Output& out, std::string_view key, int64_t expiry_ms, Block* value) {
+  if (!append(out, kStartBytesMax + key.size() + kTextRoomBytes,
+              [&](char* p) { return put_text(put_start(p, expiry_ms), key, true); }) ||
+      !out.reserve(value->length_bytes + kTextRoomBytes)) {
+    return false;
+  }
+  const char* const end = put_compressed(out.room(), value->view());
+  if (!end) return put_block(out, value);
+  out.commit(size_t(end - out.room()));
+  return true;
+}
+
+bool put_end(Output& out, const uint64_t* crc) {
   const char end = char(kEof);
-  crc = crc64(crc, {&end, 1});
+  const uint64_t stored = crc ? crc64(*crc, {&end, 1}) : 0;
   return append(out, 9, [&](char* p) {
     *p++ = end;
-    return put_number(p, crc);
+    return put_number(p, stored);
   });
 }
 

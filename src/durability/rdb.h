@@ -39,12 +39,22 @@ enum Opcode : uint8_t {
 };
 constexpr uint8_t kTypeString = 0;
 
-// Appends parts of a file to an Output; large values by reference. False if there is no memory.
+// Room that put_text() needs beyond the text's length.
+constexpr size_t kTextRoomBytes = 19;
+// Writes a string as RDB has it: integers as such; with `compress`, what LZF makes shorter that
+// way. Returns where it ends.
+char* put_text(char* p, std::string_view text, bool compress);
+
+// Appends parts of a file to an Output. False if there is no memory.
 bool put_header(Output& out, bool aof_base, uint64_t used_bytes);
 bool put_database(Output& out, int db);
 bool put_sizes(Output& out, uint64_t keys, uint64_t expiries);
-bool put_entry(Output& out, const Entry& entry);
-// `crc` is that of all before, but for the opcode.
-bool put_end(Output& out, uint64_t crc);
+// What is in a block goes by reference, and so as it is.
+bool put_entry(Output& out, const Entry& entry, bool compress);
+// An entry whose value is in a block, compressed if that is worth it. For longer values than should
+// be compressed while others wait.
+bool put_compressed_entry(Output& out, std::string_view key, int64_t expiry_ms, Block* value);
+// `crc` is that of all before; nullptr: the file has none.
+bool put_end(Output& out, const uint64_t* crc);
 
 }  // namespace ignix::rdb

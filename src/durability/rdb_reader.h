@@ -6,6 +6,7 @@
 #include <string_view>
 
 #include "base/buffer.h"
+#include "durability/rdb_input.h"
 #include "store/entry.h"
 
 namespace ignix {
@@ -22,7 +23,8 @@ class RdbReader {
   };
 
   // Does not own the descriptor, which stands at the beginning.
-  explicit RdbReader(int fd) : fd_(fd) {}
+  explicit RdbReader(int fd, bool check_checksum = true)
+      : in_(fd, check_checksum), check_checksum_(check_checksum) {}
 
   Result next();
 
@@ -36,46 +38,27 @@ class RdbReader {
   int version() const { return version_; }
 
   uint64_t entry_offset() const { return entry_offset_; }  // of the type of the current entry
-  uint64_t offset() const { return offset_; }
-  const std::string& error() const { return error_; }
+  uint64_t offset() const { return in_.offset(); }
+  const std::string& error() const { return in_.error(); }
 
  private:
-  // Each returns false where the file, memory or sense ends; result_ and error_ then say which.
-  bool need(size_t bytes);
-  void checksum();
-  const char* here() const { return buffer_.data() + at_; }
-  void pass(size_t bytes) {
-    at_ += bytes;
-    offset_ += bytes;
-  }
-  bool take(void* into, size_t bytes);
-  bool take_length(uint64_t& length, bool* encoded = nullptr);
-  bool take_string(Buffer& into);
-  bool take_compressed(Buffer& into);
-  bool take_aux();
+  // Each returns false at the end, or where the input says why.
   bool take_header();
   bool take_end();
   bool take_opcode(uint8_t opcode);
+  bool take_aux();
   bool refuse_type(uint8_t type);
-  bool damaged(std::string what);
   bool foreign(std::string what);
+  Result stopped() const;
 
-  template <typename T>
-  bool take_number(T& value) {
-    return take(&value, sizeof value);
-  }
-
-  int fd_;
-  bool started_ = false, aof_base_ = false;
+  RdbInput in_;
+  const bool check_checksum_;
+  bool started_ = false, at_end_ = false, aof_base_ = false, foreign_ = false;
   int version_ = 0;
   int db_ = 0;
   int64_t expiry_ms_ = kNoExpiry;
-  uint64_t offset_ = 0, entry_offset_ = 0, crc_ = 0;
-  Buffer buffer_, key_, value_;
-  size_t at_ = 0;  // of the next byte, in buffer_; what is before is not in crc_ yet
-  Result result_ = Result::kEntry;
-  bool at_end_ = false;  // take_end() has been there
-  std::string error_;
+  uint64_t entry_offset_ = 0;
+  Buffer key_, value_;
 };
 
 }  // namespace ignix

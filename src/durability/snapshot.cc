@@ -18,11 +18,39 @@ constexpr uint64_t kStartWritingBytes = 16ULL << 20;  // so that the fsync at th
 
 }  // namespace
 
-void Snapshot::Sink::append(int db, const Entry& entry) {
+void Snapshot::Sink::name_database(int db) {
   if (db != last_db && !rdb::put_database(out, db)) failed = true;
   last_db = db;
-  if (!rdb::put_entry(out, entry)) failed = true;
+}
+
+void Snapshot::Sink::append(int db, const Entry& entry) {
   owner.progress_.keys_done.fetch_add(1, std::memory_order_relaxed);
+  Block* const value = entry.encoding() == Encoding::kBlock ? entry.block() : nullptr;
+  if (value && owner.options_.rdbcompression && value->length_bytes <= kCompressBytesMax) {
+    hold_block(value);
+    held.push_back({db, std::string(entry.key()), entry.expiry_ms(), value});
+    held_bytes += value->length_bytes;
+    return;
+  }
+  name_database(db);
+  if (!rdb::put_entry(out, entry, owner.options_.rdbcompression)) failed = true;
+}
+
+void Snapshot::Sink::put_held() {
+  for (const HeldEntry& entry : held) {
+    name_database(entry.db);
+    if (!rdb::put_compressed_entry(out, entry.key, entry.expiry_ms, entry.value)) failed = true;
+    drop_block(entry.value);
+  }
+  held.clear();
+  held_bytes = 0;
+}
+
+void Snapshot::Sink::clear() {
+  out.clear();
+  for (const HeldEntry& entry : held) drop_block(entry.value);
+  held.clear();
+  held_bytes = 0;
 }
 
 void Snapshot::Sink::save(int db, const Entry& entry) { append(db, entry); }
@@ -30,7 +58,7 @@ void Snapshot::Sink::save(int db, const Entry& entry) { append(db, entry); }
 void Snapshot::ChangedSink::save(int db, const Entry& entry) {
   pthread_mutex_lock(&lock);
   append(db, entry);
-  if (out.size() > kSnapshotBehindBytes) owner.keyspace_.make_changes_wait(true);
+  if (out.size() + held_bytes > kSnapshotBehindBytes) owner.keyspace_.make_changes_wait(true);
   pthread_mutex_unlock(&lock);
 }
 
@@ -54,9 +82,9 @@ bool Snapshot::write(int fd, bool aof_base, std::string& error) {
     // The walk goes on to its end, so that all entries have the same epoch again.
     SnapshotWalk walk;
     do {
-      walked_.out.clear();
+      walked_.clear();
       pthread_mutex_lock(&changed_.lock);
-      changed_.out.clear();
+      changed_.clear();
       pthread_mutex_unlock(&changed_.lock);
       keyspace_.make_changes_wait(false);
     } while (keyspace_.walk_snapshot(walk, walked_));
@@ -89,7 +117,6 @@ bool Snapshot::write_all(int fd) {
     sized_db = walk.db;
     if (walked_.out.size() >= kWriteBytes && !flush(fd, walked_.out)) return false;
     if (!take_changed(fd)) return false;
-    if (walked_.failed) return fail("out of memory");
     if (cancelled_.load(std::memory_order_relaxed)) return fail("cancelled");
   } while (keyspace_.walk_snapshot(walk, walked_));
   return true;
@@ -98,16 +125,22 @@ bool Snapshot::write_all(int fd) {
 // What the loops have saved goes to the file between two steps of the walk.
 bool Snapshot::take_changed(int fd) {
   Output taken;
+  std::vector<HeldEntry> held;
+  walked_.put_held();
   pthread_mutex_lock(&changed_.lock);
   taken.swap(changed_.out);
+  held.swap(changed_.held);
+  changed_.held_bytes = 0;
   changed_.last_db = -1;
   const bool failed = changed_.failed;
   pthread_mutex_unlock(&changed_.lock);
-  if (failed) return fail("out of memory");
-  if (taken.empty()) return true;
+  walked_.held.swap(held);
+  if (failed || walked_.failed) return fail("out of memory");
+  if (taken.empty() && walked_.held.empty()) return true;
   // The walk's own are for the database that was named before them.
   if (!flush(fd, walked_.out) || !flush(fd, taken)) return false;
   walked_.last_db = -1;
+  walked_.put_held();
   keyspace_.make_changes_wait(false);
   return true;
 }
@@ -125,7 +158,7 @@ bool Snapshot::flush(int fd, Output& out) {
     if (written < 0 && errno == EINTR) continue;
     if (written <= 0) return fail(written < 0 ? strerror(errno) : "the disk takes nothing");
     size_t left = size_t(written);
-    for (int i = 0; i < count && left > 0; i++) {
+    for (int i = 0; i < count && left > 0 && options_.rdbchecksum; i++) {
       const size_t here = std::min(left, pieces[i].iov_len);
       crc_ = crc64(crc_, {static_cast<const char*>(pieces[i].iov_base), here});
       left -= here;
@@ -144,7 +177,9 @@ bool Snapshot::flush(int fd, Output& out) {
 
 bool Snapshot::finish(int fd) {
   if (!take_changed(fd) || !flush(fd, walked_.out)) return false;
-  if (!rdb::put_end(walked_.out, crc_)) return fail("out of memory");
+  if (walked_.failed) return fail("out of memory");
+  if (!rdb::put_end(walked_.out, options_.rdbchecksum ? &crc_ : nullptr))
+    return fail("out of memory");
   return flush(fd, walked_.out) && (fsync(fd) == 0 || fail(strerror(errno)));
 }
 

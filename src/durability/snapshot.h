@@ -23,10 +23,19 @@ struct SnapshotProgress {
   std::atomic<uint64_t> keys_total{0}, keys_done{0}, written_bytes{0};
 };
 
+// As in redis.conf.
+struct SnapshotOptions {
+  bool rdbcompression = true, rdbchecksum = true;
+};
+
 class Snapshot {
  public:
-  Snapshot(Keyspace& keyspace, SnapshotProgress& progress)
-      : keyspace_(keyspace), progress_(progress), changed_(*this), walked_(*this) {}
+  Snapshot(Keyspace& keyspace, SnapshotProgress& progress, SnapshotOptions options = {})
+      : keyspace_(keyspace),
+        progress_(progress),
+        options_(options),
+        changed_(*this),
+        walked_(*this) {}
 
   // The instant. `at_instant(context)` is called while all stripes are locked. The keyspace is
   // shared. write() must follow, on any thread.
@@ -43,15 +52,29 @@ class Snapshot {
   void cancel() { cancelled_.store(true, std::memory_order_relaxed); }
 
  private:
+  // One with a long value, to be compressed by the snapshot's thread, since that takes longer than
+  // a stripe should be locked.
+  struct HeldEntry {
+    int db;
+    std::string key;
+    int64_t expiry_ms;
+    Block* value;  // with a reference
+  };
   // Encodes entries one behind the other, each database named before its first.
   struct Sink : SnapshotSink {
     explicit Sink(Snapshot& the_owner) : owner(the_owner) {}
+    ~Sink() override { clear(); }
     void save(int db, const Entry& entry) override;
     void flushed(int) override { owner.flushed_.store(true, std::memory_order_relaxed); }
     void append(int db, const Entry& entry);
+    void name_database(int db);
+    void put_held();  // encodes them
+    void clear();
 
     Snapshot& owner;
     Output out;
+    std::vector<HeldEntry> held;
+    size_t held_bytes = 0;
     int last_db = -1;
     bool failed = false;  // out of memory
   };
@@ -74,6 +97,7 @@ class Snapshot {
 
   Keyspace& keyspace_;
   SnapshotProgress& progress_;
+  const SnapshotOptions options_;
   ChangedSink changed_;
   Sink walked_;
   std::vector<Sizes> sizes_;  // of the databases at the instant

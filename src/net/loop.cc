@@ -142,6 +142,7 @@ void Loop::turn() {
   if (turn_.mail) mailbox_.take(mail_);
   env_.now_ms = wall_ms();
   env_.clock = access_clock(env_.now_ms);
+  env_.rdbcompression = server_.config.rdbcompression;
   now_mono_ms_ = monotonic_ms();
   continue_stalled();
   parse_all();

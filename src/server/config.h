@@ -39,6 +39,8 @@ struct Config {
   std::atomic<int64_t> daemonize{0};
   OutputLimits output_limits;
   SaveRules save_rules;
+  std::atomic<int64_t> rdbcompression{1};
+  std::atomic<int64_t> rdbchecksum{1};
   std::atomic<int64_t> aof_rewrite_percentage{100};
   std::atomic<int64_t> aof_rewrite_min_bytes{64 << 20};
 

@@ -113,7 +113,7 @@ bool load_rdb(Server& server, int fd, uint64_t file_bytes, const std::string& wh
               bool drop_expired, uint64_t& end, std::string& error) {
   const int64_t start_ms = monotonic_ms(), now_ms = wall_ms();
   LoadProgress progress(server, what, file_bytes);
-  RdbReader reader(fd);
+  RdbReader reader(fd, server.config.rdbchecksum);
   Inserter inserter(server.keyspace);
   uint64_t keys = 0, expired = 0;
   RdbReader::Result result;

@@ -57,6 +57,11 @@ uint64_t Persist::changes_since_save() const {
 
 // ---- one job
 
+SnapshotOptions Persist::snapshot_options() const {
+  const Config& config = server_.config;
+  return {.rdbcompression = config.rdbcompression != 0, .rdbchecksum = config.rdbchecksum != 0};
+}
+
 bool Persist::start(Job job, std::string& error) {
   pthread_mutex_lock(&lock_);
   const bool started = start_locked(job, error);
@@ -70,7 +75,7 @@ bool Persist::start_locked(Job job, std::string& error) {
     return false;
   }
   server_.keyspace.set_shared(true);
-  snapshot_ = std::make_unique<Snapshot>(server_.keyspace, progress_);
+  snapshot_ = std::make_unique<Snapshot>(server_.keyspace, progress_, snapshot_options());
   status_of(job).started_ms = monotonic_ms();
   last_try_time_ = now_seconds();
   finished_ = false;
@@ -185,7 +190,7 @@ bool Persist::write_first_aof(uint64_t& size_bytes, std::string& error) {
   const std::string name = server_.config.appendfilename + ".rewrite";
   const int fd = make_file(name, error);
   if (fd < 0) return false;
-  Snapshot snapshot(server_.keyspace, progress_);
+  Snapshot snapshot(server_.keyspace, progress_, snapshot_options());
   snapshot.begin(nullptr, nullptr);
   bool good = snapshot.write(fd, true, error);
   if (good && flock(fd, LOCK_EX | LOCK_NB) != 0) {

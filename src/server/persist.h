@@ -69,6 +69,7 @@ class Persist {
   bool run_save(std::string& error);
   bool run_rewrite(std::string& error);
   void at_instant();
+  SnapshotOptions snapshot_options() const;
   bool start_locked(Job job, std::string& error);
   void look();
   void join();
