@@ -109,15 +109,30 @@ bool cut_torn_record(Server& server, uint64_t offset, uint64_t file_bytes, std::
   return true;
 }
 
-bool only_zeros(int fd, uint64_t from, uint64_t to) {
+// Where the zeros begin with which the bytes from `from` to `to` end; `to`: nowhere.
+uint64_t find_last_zeros(int fd, uint64_t from, uint64_t to) {
   char chunk[4096];
   while (from < to) {
-    const ssize_t got = pread(fd, chunk, std::min<uint64_t>(sizeof chunk, to - from), off_t(from));
-    if (got <= 0) return false;
-    if (std::any_of(chunk, chunk + got, [](char c) { return c != 0; })) return false;
-    from += uint64_t(got);
+    const size_t size = size_t(std::min<uint64_t>(sizeof chunk, to - from));
+    if (pread(fd, chunk, size, off_t(to - size)) != ssize_t(size)) return to;
+    for (size_t i = size; i > 0; i--) {
+      if (chunk[i - 1] != 0) return to - size + i;
+    }
+    to -= size;
   }
-  return true;
+  return from;
+}
+
+// Whether a record at `offset` is no record because the file is zeros from some byte on. It was
+// made longer then, but not written when the power failed.
+bool ends_in_zeros(int fd, uint64_t offset, uint64_t file_bytes) {
+  const uint64_t zeros = find_last_zeros(fd, offset, file_bytes);
+  if (zeros == offset || zeros == file_bytes) return zeros == offset;
+  if (lseek(fd, off_t(offset), SEEK_SET) < 0) return false;
+  AofReader reader(fd, offset);
+  reader.limit(zeros);
+  Words words;
+  return reader.next(words) == AofReader::Result::kTruncated;
 }
 
 // New records are for database 0. A file that ends in another one (torn there, or Redis's own) says
@@ -159,10 +174,9 @@ bool load_records(Server& server, uint64_t file_bytes, uint64_t offset, uint64_t
     error = damage(server, runner.failed_offset(), runner.what());
     return false;
   }
-  // After a power failure the end of a file may read as zeros: it was made longer, not written.
   const bool torn = result == AofReader::Result::kTruncated ||
                     (result == AofReader::Result::kDamaged &&
-                     only_zeros(server.aof.fd(), reader.offset(), file_bytes));
+                     ends_in_zeros(server.aof.fd(), reader.offset(), file_bytes));
   if (result != AofReader::Result::kEnd && !torn) {
     error = damage(server, reader.offset(), reader.error());
     return false;
