@@ -267,6 +267,11 @@ void wake_loops(Process& process) {
   for (int i = 0; i < process.server.loop_count; i++) process.loops[i]->wake();
 }
 
+bool fsync_failure_stops(const Server& server) {
+  return server.aof.fsync_failure() &&
+         server.config.aof_fsync_error == int64_t(FsyncErrorChoice::kStop);
+}
+
 // Returns when the server is to stop.
 void wait_for_stop(Process& process) {
   Server& server = process.server;
@@ -279,6 +284,10 @@ void wait_for_stop(Process& process) {
     const int signal = sigtimedwait(&signals, nullptr, &second);
     if (signal > 0) {
       log_notice("received %s, stopping", signal == SIGINT ? "SIGINT" : "SIGTERM");
+      return;
+    }
+    if (fsync_failure_stops(server)) {
+      log_warning("fsync has failed and aof-fsync-error is 'stop': stopping");
       return;
     }
     sample_rates(server, before, before_ms);
