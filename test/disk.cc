@@ -213,7 +213,6 @@ FaultyDisk::FaultyDisk() {
   control_path_ = dir + "/control";
   journal_path_ = dir + "/journal";
   write_file(control_path_, std::string(sizeof(DiskControl), '\0'));
-  write_file(journal_path_, "");
   const int fd = ::open(control_path_.c_str(), O_RDWR | O_CLOEXEC);
   void* at = mmap(nullptr, sizeof(DiskControl), PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
   if (at == MAP_FAILED) FAIL("cannot map " + control_path_);

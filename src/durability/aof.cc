@@ -313,7 +313,7 @@ void Aof::write_loop() {
     if (switch_.load()) switch_files();
     const std::string_view bytes = ring_->complete();
     if ((!bytes.empty() && !write_some(bytes)) || !acknowledge()) {
-      if (stopping_ && tries_left-- == 0) return;  // replace() is over by then
+      if (stopping_ && (fsync_failure() || tries_left-- == 0)) return;  // replace() is over by then
       const timespec pause = {0, kLogRetryMs * 1000000L};
       nanosleep(&pause, nullptr);
     } else if (bytes.empty() && ring_->tail() == ring_->taken()) {
