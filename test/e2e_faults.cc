@@ -113,10 +113,12 @@ class Writer {
         append_encoded(next_command(thing), &pipeline);
         commands.push_back({thing, sent_[thing]});
       }
+      const long refused_before = refused;
       client.send(pipeline);  // replies may have come, also where that fails
       for (const auto& [thing, number] : commands) {
         if (!take_reply(client.read_reply(), thing, number)) return;
       }
+      if (refused > refused_before) client.readable(10);  // others want the CPU too
     }
   }
 

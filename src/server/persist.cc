@@ -94,9 +94,11 @@ void Persist::at_instant() {
 
 void* Persist::run_thread(void* self) {
   pthread_setname_np(pthread_self(), "snapshot");
-  // Behind the loops, where they share a CPU. Of no consequence where it is refused.
-  setpriority(PRIO_PROCESS, id_t(gettid()), kNice);
-  static_cast<Persist*>(self)->run();
+  // Behind the loops, where they share a CPU, unless all writes wait for this. Of no consequence
+  // where it is refused.
+  Persist& persist = *static_cast<Persist*>(self);
+  if (!persist.log_must_be_replaced()) setpriority(PRIO_PROCESS, id_t(gettid()), kNice);
+  persist.run();
   return nullptr;
 }
 
