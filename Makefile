@@ -24,11 +24,12 @@ objects := $(patsubst %.cc,build/$(flavour)/%.o,$(wildcard src/*.cc src/*/*.cc))
 mains   := build/$(flavour)/src/main.o build/$(flavour)/src/check.o
 library := $(filter-out $(mains),$(objects))
 archive := build/$(flavour)/ignix.a
-tests   := $(patsubst %.cc,build/$(flavour)/%.o,$(wildcard test/*.cc))
+tests   := $(patsubst %.cc,build/$(flavour)/%.o,$(filter-out test/faulty_disk.cc,$(wildcard test/*.cc)))
 benches := $(patsubst bench/%.cc,build/$(flavour)/bench-%,$(wildcard bench/*.cc))
 server  := $(bin)ignix
 checker := $(bin)ignix-check
 tester  := build/$(flavour)/ignix-test
+disk    := build/$(flavour)/faulty-disk.so
 
 all: $(server) $(checker)
 
@@ -46,6 +47,12 @@ $(archive): $(library)
 $(tester): $(tests) $(library)
 	$(CXX) $(BASEFLAGS) $(CXXFLAGS) $(BASELINK) $(LDFLAGS) -o $@ $^
 
+# Stands between the server and the kernel, in the tests: never with a sanitizer.
+$(disk): test/faulty_disk.cc test/faulty_disk.h Makefile
+	@mkdir -p $(@D)
+	$(CXX) -std=c++20 -fno-exceptions -fno-rtti -Wall -Wextra $(WERROR) $(CPPFLAGS) $(CXXFLAGS) \
+	  -fPIC -shared -o $@ $<
+
 build/$(flavour)/bench-%: build/$(flavour)/bench/%.o $(library)
 	$(CXX) $(BASEFLAGS) $(CXXFLAGS) $(BASELINK) $(LDFLAGS) -o $@ $^
 
@@ -55,8 +62,8 @@ build/$(flavour)/%.o: %.cc Makefile
 	@mkdir -p $(@D)
 	$(CXX) $(BASEFLAGS) $(CPPFLAGS) $(CXXFLAGS) -c -o $@ $<
 
-check: $(server) $(checker) $(tester)
-	IGNIX=./$(server) $(slowness) $(tester) $(TESTFLAGS)
+check: $(server) $(checker) $(tester) $(disk)
+	IGNIX=./$(server) IGNIX_FAULTY_DISK=$(disk) $(slowness) $(tester) $(TESTFLAGS)
 
 bench: $(server) $(benches)
 

@@ -190,7 +190,7 @@ void judge_end(int fd, const AofReader& reader, AofReader::Result result, bool i
       return;
     case AofReader::Result::kDamaged:
       errno = 0;
-      if (only_zeros(fd, offset, findings.file_bytes)) {
+      if (ends_in_zeros(fd, offset, findings.file_bytes)) {
         findings.state = in_group ? State::kHalfGroup : State::kZeros;
       } else if (errno != 0) {
         findings.set(State::kUnreadable, offset, std::string("read failed: ") + strerror(errno));

@@ -305,6 +305,11 @@ void wait_for_load(Process& process) {
   }
 }
 
+bool fsync_failure_stops(const Server& server) {
+  return server.aof.fsync_failure() &&
+         server.config.aof_fsync_error == int64_t(FsyncErrorChoice::kStop);
+}
+
 // Returns when the server is to stop.
 void wait_for_stop(Process& process) {
   Server& server = process.server;
@@ -317,6 +322,10 @@ void wait_for_stop(Process& process) {
     const int signal = sigtimedwait(&signals, nullptr, &second);
     if (signal == kLoadedSignal) continue;
     if (signal > 0) return log_notice("received %s, stopping", name_of(signal));
+    if (fsync_failure_stops(server)) {
+      log_warning("fsync has failed and aof-fsync-error is 'stop': stopping");
+      return;
+    }
     sample_rates(server, before, before_ms);
     if (server.persist.check_rules()) process.loops[0]->wake();
     // A loop without anything to do sleeps for ever, unless it watches its clients.

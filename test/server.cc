@@ -221,6 +221,7 @@ bool Server::start_once(std::string_view ready) {
   if (pipe2(out, O_CLOEXEC) != 0 || pipe2(err, O_CLOEXEC) != 0) FAIL("no pipe");
   std::vector<std::string> line = command_line();
   std::vector<char*> argv = pointers_to(line);
+  std::vector<char*> variables = pointers_to(options_.environment);
   pid_ = fork();
   if (pid_ < 0) FAIL("fork failed");
   if (pid_ == 0) {
@@ -240,6 +241,7 @@ bool Server::start_once(std::string_view ready) {
     }
     dup2(out[1], 1);
     dup2(err[1], 2);
+    for (size_t i = 0; variables[i]; i++) putenv(variables[i]);
     if (chdir(options_.dir.c_str()) == 0) execv(argv[0], argv.data());
     _exit(126);
   }

@@ -21,12 +21,13 @@ struct ServerOptions {
   bool unix_socket = true;
   bool without_newer_calls = false;  // the kernel seems to have no io_uring, no vmsplice
   bool appendonly = false;
-  std::string dir = {};          // working directory; empty: a fresh one in the case's
-  std::string config_file = {};  // given as the first argument when not empty
-  unsigned descriptors = 0;      // RLIMIT_NOFILE when not 0
-  size_t file_bytes = 0;         // RLIMIT_FSIZE when not 0
-  size_t address_bytes = 0;      // RLIMIT_AS when not 0
-  bool bare = false;             // no argument but `arguments`
+  std::string dir = {};                       // working directory; empty: a fresh one in the case's
+  std::string config_file = {};               // given as the first argument when not empty
+  unsigned descriptors = 0;                   // RLIMIT_NOFILE when not 0
+  size_t file_bytes = 0;                      // RLIMIT_FSIZE when not 0
+  size_t address_bytes = 0;                   // RLIMIT_AS when not 0
+  bool bare = false;                          // no argument but `arguments`
+  std::vector<std::string> environment = {};  // NAME=VALUE, beside what there is
 };
 
 class Server {

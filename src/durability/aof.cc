@@ -27,17 +27,18 @@ timespec monotonic_after(int ms) {
   return at;
 }
 
-// A new name is on the disk only when its directory is.
-void sync_directory_of(const std::string& path) {
+}  // namespace
+
+bool sync_directory_of(const std::string& path) {
   const size_t slash = path.rfind('/');
   const std::string directory = slash == std::string::npos ? "." : path.substr(0, slash + 1);
   const int fd = open(directory.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-  if (fd < 0) return;
-  fsync(fd);
+  if (fd < 0) return false;
+  const int error = fsync(fd) == 0 || errno == EINVAL ? 0 : errno;  // EINVAL: no such need there
   close(fd);
+  errno = error;
+  return error == 0;
 }
-
-}  // namespace
 
 Aof::~Aof() {
   if (fd_ >= 0) close(fd_);
@@ -64,7 +65,13 @@ bool Aof::open(const std::string& path, std::string& error) {
     fd_ = -1;
     return false;
   }
-  if (!existed) sync_directory_of(path);
+  // What a killed server had written may not have come to the disk yet, but is served from now on.
+  if ((!existed && !sync_directory_of(path)) || fdatasync(fd_) != 0) {
+    error = "cannot fsync the append-only file '" + path + "': " + strerror(errno);
+    close(fd_);
+    fd_ = -1;
+    return false;
+  }
   path_ = path;
   return true;
 }
@@ -142,9 +149,14 @@ void Aof::report(Trouble trouble, int error) {
   const int own = failures_[trouble].load();
   ring_->set_failure(own ? own : other);
   pthread_mutex_unlock(&lock_);
-  if (error) {
-    log_warning("%s the append-only file '%s' failed: %s; writes are refused, retrying",
-                trouble == kWriting ? "writing to" : "fsync of", path_.c_str(), strerror(error));
+  if (error && trouble == kWriting) {
+    log_warning("writing to the append-only file '%s' failed: %s; writes are refused, retrying",
+                path_.c_str(), strerror(error));
+  } else if (error) {
+    log_warning(
+        "fsync of the append-only file '%s' failed: %s; writes are refused until a new file has "
+        "taken its place",
+        path_.c_str(), strerror(error));
   } else if (!other) {
     log_notice("the append-only file '%s' can be written again", path_.c_str());
   }
@@ -166,17 +178,20 @@ bool Aof::write_some(std::string_view bytes) {
   return false;
 }
 
+// False if what is in the file is not on the disk, and for good after a failure.
 bool Aof::sync() {
   pthread_mutex_lock(&sync_lock_);
   const uint64_t size = size_bytes();
-  int error = 0;
-  if (synced_bytes_.load(std::memory_order_relaxed) < size) {
-    if (fdatasync(fd_) != 0) error = errno;
-    if (!error) synced_bytes_.store(size, std::memory_order_relaxed);
+  if (!fsync_failure() && synced_bytes_.load(std::memory_order_relaxed) < size) {
+    if (fdatasync(fd_) == 0) {
+      synced_bytes_.store(size, std::memory_order_relaxed);
+    } else {
+      report(kSyncing, errno);
+    }
   }
+  const bool good = !fsync_failure();
   pthread_mutex_unlock(&sync_lock_);
-  report(kSyncing, error);
-  return error == 0;
+  return good;
 }
 
 // ---- another file takes the place of this one
@@ -208,13 +223,13 @@ bool copy_bytes(int from, uint64_t at, uint64_t end, int to) {
 bool Aof::replace(int fd, const std::string& name, uint64_t from, std::string& error) {
   // Most of the tail is copied here, so that the AOF thread has little to do.
   constexpr uint64_t kLeftBytes = 256 * 1024;
-  Switch request = {fd, name, from};
+  Switch request = {fd, name, from, from};
   bool good = lseek(fd, 0, SEEK_END) >= 0;
   for (int round = 0; good && round < 8; round++) {
-    const uint64_t end = size_bytes();
-    if (end - request.from < kLeftBytes && round > 0) break;
-    good = copy_bytes(fd_, request.from, end, fd) && fdatasync(fd) == 0;
-    request.from = end;
+    const uint64_t end = std::max(size_bytes(), from);  // a slow disk has not come to `from` yet
+    if (end - request.copied < kLeftBytes && round > 0) break;
+    good = copy_bytes(fd_, request.copied, end, fd) && fdatasync(fd) == 0;
+    request.copied = end;
   }
   if (!good) {
     request.error = strerror(errno);
@@ -230,29 +245,55 @@ bool Aof::replace(int fd, const std::string& name, uint64_t from, std::string& e
   return error.empty();
 }
 
-// The AOF thread, between two writes. The new name is on the disk before anything is acknowledged
-// that only the new file has.
+// The AOF thread, between two writes.
 void Aof::switch_files() {
   Switch& request = *switch_.load();
   pthread_mutex_lock(&sync_lock_);
-  const off_t size = copy_bytes(fd_, request.from, size_bytes(), request.fd)
-                         ? lseek(request.fd, 0, SEEK_END)
-                         : off_t(-1);
-  if (size < 0 || fdatasync(request.fd) != 0 || rename(request.name.c_str(), path_.c_str()) != 0) {
-    request.error = strerror(errno);
-  } else {
-    sync_directory_of(path_);
-    request.old_fd = fd_;
-    fd_ = request.fd;
-    size_bytes_ = synced_bytes_ = uint64_t(size);
-    base_bytes_ = uint64_t(size) - ring_->taken();
-  }
+  const char* error = switch_to_new_file();
   pthread_mutex_unlock(&sync_lock_);
+  if (error) {
+    request.error = error;
+  } else {
+    report(kWriting, 0);  // all has been written, if to another file
+  }
   pthread_mutex_lock(&lock_);
   switch_.store(nullptr);
   request.done = true;
   pthread_cond_broadcast(&switched_);
   pthread_mutex_unlock(&lock_);
+}
+
+// Holds sync_lock_. The new name is on the disk before anything is acknowledged that only the new
+// file has: where its directory cannot be fsynced, the new file is as bad as one that cannot.
+const char* Aof::switch_to_new_file() {
+  Switch& request = *switch_.load();
+  // What the old file reads as may not be what was written there.
+  if (fsync_failure() && size_bytes() > request.from) return "its fsync has failed meanwhile";
+  if (size_bytes() > request.copied && !copy_bytes(fd_, request.copied, size_bytes(), request.fd)) {
+    return strerror(errno);
+  }
+  const off_t size = lseek(request.fd, 0, SEEK_END);
+  if (size < 0 || fdatasync(request.fd) != 0 || rename(request.name.c_str(), path_.c_str()) != 0) {
+    return strerror(errno);
+  }
+  const int error = sync_directory_of(path_) ? 0 : errno;
+  skip_to(request.from);
+  request.old_fd = fd_;
+  fd_ = request.fd;
+  size_bytes_ = synced_bytes_ = uint64_t(size);
+  base_bytes_ = uint64_t(size) - ring_->taken();
+  report(kSyncing, error);
+  return nullptr;
+}
+
+// What the ring holds of the old file up to byte `offset` is not needed any more.
+void Aof::skip_to(uint64_t offset) {
+  while (size_bytes() < offset) {
+    const size_t bytes =
+        size_t(std::min<uint64_t>(ring_->complete().size(), offset - size_bytes()));
+    ring_->take(bytes);
+    size_bytes_.store(size_bytes() + bytes, std::memory_order_relaxed);
+  }
 }
 
 // False if the bytes that are in the file cannot be acknowledged yet.
@@ -272,7 +313,7 @@ void Aof::write_loop() {
     if (switch_.load()) switch_files();
     const std::string_view bytes = ring_->complete();
     if ((!bytes.empty() && !write_some(bytes)) || !acknowledge()) {
-      if (stopping_ && tries_left-- == 0) return;  // replace() is over by then
+      if (stopping_ && (fsync_failure() || tries_left-- == 0)) return;  // replace() is over by then
       const timespec pause = {0, kLogRetryMs * 1000000L};
       nanosleep(&pause, nullptr);
     } else if (bytes.empty() && ring_->tail() == ring_->taken()) {
@@ -290,8 +331,7 @@ void Aof::sync_loop() {
     const timespec until = monotonic_after(1000);
     if (!stopping_) pthread_cond_timedwait(&second_, &lock_, &until);
     pthread_mutex_unlock(&lock_);
-    // After a failure also where the policy has changed since: trouble must be seen to end.
-    if (policy() == FsyncPolicy::kEverysec || failures_[kSyncing]) sync();
+    if (policy() == FsyncPolicy::kEverysec) sync();
   }
 }
 

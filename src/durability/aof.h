@@ -1,6 +1,11 @@
 // The append-only file: a thread that writes what the log ring holds, another that fsyncs once a
 // second, so that a slow fsync holds up no write.
 //
+// After an fsync that failed nobody knows what of the file is on the disk: the kernel may have
+// dropped the pages and call them clean, so that the next fsync succeeds and means nothing. The
+// file is not fsynced again then, nor is anything acknowledged that needs it, until another one,
+// written from memory, has taken its place.
+//
 // The format is Redis's: commands in RESP, one behind the other (see durability/ring.h for the
 // choice of the database). A file is locked (flock) as long as a server has it open.
 #pragma once
@@ -16,6 +21,9 @@
 namespace ignix {
 
 enum class FsyncPolicy { kAlways, kEverysec, kNo };
+
+// A new name is on the disk only when its directory is. False with errno.
+bool sync_directory_of(const std::string& path);
 
 class Aof {
  public:
@@ -47,6 +55,10 @@ class Aof {
 
   uint64_t size_bytes() const { return size_bytes_.load(std::memory_order_relaxed); }
 
+  // The errno of the fsync that failed, until replace() has put another file in the place of the
+  // one it failed for; 0: all is well. Any thread.
+  int fsync_failure() const { return failures_[kSyncing].load(std::memory_order_relaxed); }
+
   // Where in the file the record at a position of the ring stands, or will. Until replace().
   uint64_t offset_of(uint64_t position) const {
     return base_bytes_.load(std::memory_order_relaxed) + position;
@@ -54,8 +66,10 @@ class Aof {
 
   // The file that is open as `fd`, under the name `name`, takes the place of this one, from which
   // what stands from byte `from` on is appended to it; nothing that goes into the log meanwhile is
-  // missing. Any thread but the log's own, one at a time; waits. The old file is closed, or with
-  // `error`, if that fails, the new one: then nothing has changed.
+  // missing. What stands before byte `from` the new file has, whether the old one has it yet or
+  // not. Any thread but the log's own, one at a time; waits. The old file is closed, or with
+  // `error`, if that fails, the new one: then nothing has changed. It fails if fsync_failure() and
+  // the old file had to be read.
   bool replace(int fd, const std::string& name, uint64_t from, std::string& error);
   void set_policy(FsyncPolicy policy) { policy_.store(policy, std::memory_order_relaxed); }
   FsyncPolicy policy() const { return policy_.load(std::memory_order_relaxed); }
@@ -70,6 +84,8 @@ class Aof {
   bool write_some(std::string_view bytes);
   bool acknowledge();
   bool sync();
+  const char* switch_to_new_file();
+  void skip_to(uint64_t offset);
   void report(Trouble trouble, int error);
   void switch_files();
   void sleep_until_notified(int timeout_ms);
@@ -85,7 +101,8 @@ class Aof {
   std::atomic<FsyncPolicy> policy_{FsyncPolicy::kEverysec};
   std::atomic<uint64_t> acknowledged_{0};  // the AOF thread writes these two
   std::atomic<uint64_t> size_bytes_{0};
-  std::atomic<int> failures_[2] = {};      // errno of each Trouble; the AOF's threads
+  // The errno of each Trouble. The AOF thread writes the first, who holds sync_lock_ the second.
+  std::atomic<int> failures_[2] = {};
   std::atomic<uint64_t> base_bytes_{0};    // of the file before position 0 of the ring; wraps
   std::atomic<uint64_t> synced_bytes_{0};  // under sync_lock_
   pthread_mutex_t sync_lock_ = PTHREAD_MUTEX_INITIALIZER;  // held while fd_ is fsynced or replaced
@@ -94,7 +111,8 @@ class Aof {
   struct Switch {
     int fd;
     const std::string& name;
-    uint64_t from;
+    const uint64_t from;
+    uint64_t copied;  // up to here the new file has it
     int old_fd = -1;
     std::string error = {};
     bool done = false;  // under lock_

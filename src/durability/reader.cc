@@ -40,9 +40,10 @@ bool AofReader::fill() {
     error_ = "out of memory for a record of " + std::to_string(needed_bytes_) + " bytes";
     return false;
   }
+  const uint64_t left = end_ - (offset_ + buffer_.size());
   ssize_t got;
   do {
-    got = read(fd_, buffer_.room(), buffer_.room_bytes());
+    got = read(fd_, buffer_.room(), std::min<uint64_t>(buffer_.room_bytes(), left));
   } while (got < 0 && errno == EINTR);
   if (got < 0) {
     error_ = std::string("read failed: ") + strerror(errno);

@@ -27,6 +27,9 @@ class AofReader {
                      void* context = nullptr)
       : fd_(fd), before_move_(before_move), context_(context), offset_(offset) {}
 
+  // Before next(): the file ends at byte `end`, for this reader.
+  void limit(uint64_t end) { end_ = end; }
+
   Result next(Words& words);
 
   // Where the current record starts, or the file ends.
@@ -48,6 +51,7 @@ class AofReader {
   bool at_end_ = false;
   size_t start_ = 0;  // of the current record, in buffer_
   uint64_t offset_;
+  uint64_t end_ = UINT64_MAX;
   size_t record_bytes_ = 0;   // of the record handed out last
   size_t needed_bytes_ = 0;   // a lower bound of the record's length, while it is incomplete
   Buffer buffer_, previous_;  // to read from; what older words point at

@@ -31,7 +31,8 @@ using Text = std::string Config::*;
 constexpr std::pair<const char*, const char*> kFixed[] = {{"maxmemory-policy", "noeviction"}};
 
 constexpr const char* kFsyncChoices[] = {"always", "everysec", "no", nullptr};
-constexpr const char* kIoChoices[] = {"auto", "uring", "epoll", nullptr};  // as IoChoice
+constexpr const char* kFsyncErrorChoices[] = {"rewrite", "stop", nullptr};  // as FsyncErrorChoice
+constexpr const char* kIoChoices[] = {"auto", "uring", "epoll", nullptr};   // as IoChoice
 constexpr const char* kLevelChoices[] = {"debug",   "verbose", "notice",
                                          "warning", "nothing", nullptr};
 
@@ -48,6 +49,12 @@ struct Directive {
 
 // clang-format off: rows, not statements
 const Directive kDirectives[] = {
+    {.name = "aof-fsync-error",
+     .kind = Kind::kChoice,
+     .number = &Config::aof_fsync_error,
+     .choices = kFsyncErrorChoices,
+     .changeable = true,
+     .help = "rewrite the log after an fsync that failed, or stop"},
     {.name = "aof-load-truncated",
      .kind = Kind::kYesNo,
      .number = &Config::aof_load_truncated,

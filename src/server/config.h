@@ -16,6 +16,7 @@
 namespace ignix {
 
 enum class IoChoice { kAuto, kUring, kEpoll };
+enum class FsyncErrorChoice { kRewrite, kStop };
 
 struct Config {
   // Numbers, sizes in bytes, yes (1) and no (0), and choices by their number in the table. Loops
@@ -34,7 +35,8 @@ struct Config {
   std::atomic<int64_t> appendonly{1};
   std::atomic<int64_t> appendfsync{1};
   std::atomic<int64_t> aof_load_truncated{1};
-  std::atomic<int64_t> io{0};  // IoChoice
+  std::atomic<int64_t> aof_fsync_error{0};  // FsyncErrorChoice
+  std::atomic<int64_t> io{0};               // IoChoice
   std::atomic<int64_t> loglevel{2};
   std::atomic<int64_t> daemonize{0};
   OutputLimits output_limits;

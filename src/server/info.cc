@@ -153,6 +153,7 @@ void persistence_section(Text& text, Server& server) {
   text.field("aof_rewrite_scheduled", uint64_t(persist.scheduled() == Persist::kRewrite));
   text.field("aof_rewrites", persist.status(Persist::kRewrite).count);
   text.field("aof_last_write_status", server.ring.failure() ? "err" : "ok");
+  text.field("aof_last_fsync_status", server.aof.fsync_failure() ? "err" : "ok");
   if (server.loading.active) loading_fields(text, server);
   if (!enabled) return;
   text.field("aof_current_size", server.aof.size_bytes());

@@ -39,8 +39,8 @@ bool load_records(Server& server, const LogFile& file, uint64_t offset, LogEnd& 
   }
   runner.finish();
   if (runner.failed()) return damaged(file, runner.failed_offset(), runner.what(), error);
-  // After a power failure the end of a file may read as zeros: it was made longer, not written.
-  const bool zeros = result == Result::kDamaged && only_zeros(file.fd, reader.offset(), file.bytes);
+  const bool zeros =
+      result == Result::kDamaged && ends_in_zeros(file.fd, reader.offset(), file.bytes);
   if (result != Result::kEnd && result != Result::kTruncated && !zeros) {
     return damaged(file, reader.offset(), reader.error(), error);
   }

@@ -39,10 +39,9 @@ bool put_in_place(const std::string& from, const std::string& to, std::string& e
     error = "cannot rename '" + from + "' to '" + to + "': " + strerror(errno);
     return false;
   }
-  const int directory = open(".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-  if (directory >= 0) {
-    fsync(directory);
-    close(directory);
+  if (!sync_directory_of(to)) {
+    error = "cannot fsync the directory of '" + to + "': " + strerror(errno);
+    return false;
   }
   return true;
 }
@@ -100,9 +99,11 @@ void Persist::at_instant() {
 
 void* Persist::run_thread(void* self) {
   pthread_setname_np(pthread_self(), "snapshot");
-  // Behind the loops, where they share a CPU. Of no consequence where it is refused.
-  setpriority(PRIO_PROCESS, id_t(gettid()), kNice);
-  static_cast<Persist*>(self)->run();
+  // Behind the loops, where they share a CPU, unless all writes wait for this. Of no consequence
+  // where it is refused.
+  Persist& persist = *static_cast<Persist*>(self);
+  if (!persist.log_must_be_replaced()) setpriority(PRIO_PROCESS, id_t(gettid()), kNice);
+  persist.run();
   return nullptr;
 }
 
@@ -110,6 +111,8 @@ void Persist::run() {
   const Job job = running();
   Status& status = status_of(job);
   std::string error;
+  const bool good_before = status.last_good;
+  const bool mends = job == kRewrite && log_must_be_replaced();  // tried once a second
   const bool good = job == kSave ? run_save(error) : run_rewrite(error);
   const int64_t took_ms = monotonic_ms() - status.started_ms;
   status.last_good = good;
@@ -118,6 +121,8 @@ void Persist::run() {
     status.count++;
     log_notice("%s is done: %llu keys in %lld ms", job_name(job),
                (unsigned long long)progress_.keys_done.load(), (long long)took_ms);
+  } else if (mends && !good_before) {
+    log_verbose("%s failed again: %s", job_name(job), error.c_str());
   } else {
     log_warning("%s failed: %s", job_name(job), error.c_str());
   }
@@ -259,12 +264,23 @@ bool Persist::rules_ask_for_rewrite() const {
   return size > base && (size - base) * 100 / base >= uint64_t(percent);
 }
 
+// Once a second, as often as the rules are checked, until it has been done.
+bool Persist::log_must_be_replaced() const {
+  return server_.config.appendonly && server_.aof.fsync_failure() != 0;
+}
+
 bool Persist::check_rules() {
   show_progress();
   if (running() != kNone || scheduled() != kNone) return false;
-  const Job due = rules_ask_for_save() ? kSave : rules_ask_for_rewrite() ? kRewrite : kNone;
+  const bool mends = log_must_be_replaced();
+  const Job due = mends                     ? kRewrite
+                  : rules_ask_for_save()    ? kSave
+                  : rules_ask_for_rewrite() ? kRewrite
+                                            : kNone;
   if (due == kNone) return false;
-  if (due == kSave) {
+  if (mends) {
+    log_verbose("rewriting the append-only file, for its fsync has failed");
+  } else if (due == kSave) {
     log_notice("%llu changes: saving", (unsigned long long)changes_since_save());
   } else {
     log_notice("the append-only file has grown to %llu bytes: rewriting it",

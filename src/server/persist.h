@@ -75,6 +75,7 @@ class Persist {
   void join();
   bool rules_ask_for_save() const;
   bool rules_ask_for_rewrite() const;
+  bool log_must_be_replaced() const;
   void show_progress();
   Status& status_of(Job job) { return status_[job == kRewrite]; }
 

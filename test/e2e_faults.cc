@@ -1,0 +1,617 @@
+// A server that is killed, whose power fails, and whose disk is full, fails, tears and stalls:
+// nothing acknowledged is lost, and what cannot be kept is refused. Eight writers know what they
+// have sent and what was acknowledged; after each restart they look for it.
+#include <errno.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <atomic>
+#include <memory>
+
+#include "client.h"
+#include "disk.h"
+#include "random.h"
+#include "runner.h"
+#include "server.h"
+
+namespace test {
+namespace {
+
+constexpr int kWriters = 8;
+constexpr int kSlots = 6;  // keys that SET changes; then the group of an MSET, and a counter
+constexpr int kGroup = kSlots;
+constexpr int kCounter = kSlots + 1;
+constexpr int kThings = kSlots + 2;
+constexpr int kGroupKeys = 4;
+
+std::string aof_of(const Server& server) { return server.dir() + "/ignix.aof"; }
+
+// Texts of values are known by who wrote them, and for the how-manieth time. Some are long where
+// that is wanted.
+std::string value_of(int writer, int thing, long number, bool long_values) {
+  const unsigned long mixed = (unsigned long)(number * 7919 + writer * 104729 + thing);
+  const size_t length = long_values && mixed % 16 == 0 ? mixed % 50'000 : mixed % 300;
+  return std::to_string(writer) + "." + std::to_string(thing) + "." + std::to_string(number) + "." +
+         std::string(length, char('a' + mixed % 26));
+}
+
+std::string text_of(const std::string& reply) {
+  if (reply == kNil) return "";
+  const size_t line = reply.find('\n');
+  return reply.substr(line + 1, reply.size() - line - 3);
+}
+
+// A client with keys of its own, which it changes in order, many commands at a time.
+class Writer {
+ public:
+  Writer(const Server& server, int number, bool long_values)
+      : server_(server), number_(number), long_values_(long_values) {}
+
+  void start(uint64_t seed) {
+    seed_ = seed;
+    if (pthread_create(&thread_, nullptr, run, this) != 0) FAIL("no thread");
+  }
+  void join() { pthread_join(thread_, nullptr); }
+
+  std::atomic<long> replies{0}, refused{0};
+  std::atomic<bool> quiet{false};  // sends no more, but stays
+
+  // After a restart. What is found is where the next round begins.
+  void check(Client& client) {
+    for (int slot = 0; slot < kSlots; slot++) {
+      check_value(slot, text_of(client.command({"GET", key_of(slot)})));
+    }
+    Argv mget = {"MGET"};
+    for (int i = 0; i < kGroupKeys; i++) mget.push_back(group_key(i));
+    const std::vector<std::string> group = elements_of(client.command(mget));
+    CHECK_EQ(group.size(), size_t(kGroupKeys));
+    for (const std::string& one : group) {
+      if (one != group[0]) FAIL("half an MSET of writer " + std::to_string(number_) + where());
+    }
+    check_value(kGroup, text_of(group[0]));
+    const std::string count = text_of(client.command({"GET", key_of(kCounter)}));
+    check_number(kCounter, atol(count.c_str()));
+  }
+
+ private:
+  static void* run(void* self) {
+    static_cast<Writer*>(self)->write_until_closed();
+    return nullptr;
+  }
+
+  std::string key_of(int thing) const {
+    return "w" + std::to_string(number_) + ":" + std::to_string(thing);
+  }
+  std::string group_key(int i) const { return key_of(kGroup) + ":" + std::to_string(i); }
+  static std::string where() { return "; " + how_to_repeat(); }
+
+  Argv next_command(int thing) {
+    const long number = ++sent_[thing];
+    if (thing == kCounter) return {"INCR", key_of(kCounter)};
+    const std::string value = value_of(number_, thing, number, long_values_);
+    if (thing < kSlots) return {"SET", key_of(thing), value};
+    Argv mset = {"MSET"};
+    for (int i = 0; i < kGroupKeys; i++) {
+      mset.push_back(group_key(i));
+      mset.push_back(value);
+    }
+    return mset;
+  }
+
+  void write_until_closed() {
+    Random random(seed_);
+    Client client(server_);
+    while (client.connected()) {
+      if (quiet && !client.readable(1000)) continue;
+      std::string pipeline;
+      std::vector<std::pair<int, long>> commands;
+      for (uint64_t i = 1 + random.below(20); i > 0; i--) {
+        const int thing = int(random.below(kThings));
+        append_encoded(next_command(thing), &pipeline);
+        commands.push_back({thing, sent_[thing]});
+      }
+      const long refused_before = refused;
+      client.send(pipeline);  // replies may have come, also where that fails
+      for (const auto& [thing, number] : commands) {
+        if (!take_reply(client.read_reply(), thing, number)) return;
+      }
+      if (refused > refused_before) client.readable(10);  // others want the CPU too
+    }
+  }
+
+  bool take_reply(const std::string& reply, int thing, long number) {
+    if (reply == Client::kClosed) return false;
+    replies++;
+    if (reply.starts_with("-MISCONF")) {
+      refused++;
+      return true;
+    }
+    if (thing == kCounter) {
+      CHECK_EQ(reply, integer(acknowledged_[thing] + 1));
+      acknowledged_[thing]++;
+    } else {
+      CHECK_EQ(reply, kOk);
+      acknowledged_[thing] = number;
+    }
+    return true;
+  }
+
+  void check_value(int thing, const std::string& value) {
+    long number = 0;
+    if (!value.empty()) {
+      const size_t dot = value.find('.', value.find('.') + 1);
+      number = dot == std::string::npos ? -1 : atol(value.c_str() + dot + 1);
+      if (value != value_of(number_, thing, number, long_values_)) {
+        FAIL(key_of(thing) + " has a value that was never sent, " + quote(value) + where());
+      }
+    }
+    check_number(thing, number);
+  }
+
+  void check_number(int thing, long number) {
+    if (number < acknowledged_[thing] || number > sent_[thing]) {
+      FAIL(key_of(thing) + ": found number " + std::to_string(number) + ", acknowledged " +
+           std::to_string(acknowledged_[thing]) + ", sent " + std::to_string(sent_[thing]) +
+           where());
+    }
+    sent_[thing] = acknowledged_[thing] = number;
+  }
+
+  const Server& server_;
+  const int number_;
+  const bool long_values_;
+  uint64_t seed_ = 0;
+  pthread_t thread_ = {};
+  // Of each thing: how many of its changes, in the order of this connection.
+  long sent_[kThings] = {}, acknowledged_[kThings] = {};
+};
+
+class Crowd {
+ public:
+  Crowd(const Server& server, bool long_values) {
+    for (int i = 0; i < kWriters; i++) {
+      writers_.push_back(std::make_unique<Writer>(server, i, long_values));
+    }
+  }
+  void start(Random& random) {
+    for (auto& writer : writers_) {
+      writer->quiet = false;
+      writer->start(random.next());
+    }
+  }
+  void join() {
+    for (auto& writer : writers_) writer->join();
+  }
+  void check(Client& client) {
+    for (auto& writer : writers_) writer->check(client);
+  }
+  void quiet() {
+    for (auto& writer : writers_) writer->quiet = true;
+  }
+  long replies() const { return sum(&Writer::replies); }
+  long refused() const { return sum(&Writer::refused); }
+
+  // Until so many more replies have come. The client shows meanwhile that it is served.
+  void await_replies(Client& client, long count) {
+    const long until = replies() + count;
+    while (replies() < until) CHECK_EQ(client.command({"PING"}), "+PONG\r\n");
+  }
+
+ private:
+  long sum(std::atomic<long> Writer::*counter) const {
+    long total = 0;
+    for (const auto& writer : writers_) total += (*writer).*counter;
+    return total;
+  }
+  std::vector<std::unique_ptr<Writer>> writers_;
+};
+
+int rounds(int fallback) {
+  const char* kills = getenv("IGNIX_TEST_KILLS");
+  return kills ? atoi(kills) : fallback;
+}
+
+ServerOptions durable(const char* fsync, const FaultyDisk* disk = nullptr) {
+  ServerOptions options = {.arguments = {"--threads", "2", "--appendfsync", fsync},
+                           .appendonly = true};
+  if (disk) options.environment = disk->environment();
+  return options;
+}
+
+void start_rewriting(Client& client) {
+  const std::string reply = client.command({"BGREWRITEAOF"});
+  CHECK(reply.starts_with("+Background append only file rewriting") ||
+        reply.find("already in progress") != std::string::npos);
+}
+
+void await_info(Client& client, const char* field) {
+  while (client.command({"INFO", "persistence"}).find(field) == std::string::npos) continue;
+}
+
+// ---- the process is killed
+
+TEST_LONG(faults, killed_at_any_moment) {
+  Random random(seed());
+  Server server(durable("everysec"));
+  Crowd crowd(server, true);
+  const int kills = rounds(10);
+  for (int round = 0; round < kills; round++) {
+    progress("kill %d of %d", round + 1, kills);
+    server.start();
+    Client client(server);
+    crowd.check(client);
+    crowd.start(random);
+    crowd.await_replies(client, long(random.below(4000)));
+    if (random.one_in(3)) {
+      start_rewriting(client);
+      crowd.await_replies(client, long(random.below(400)));
+    }
+    server.kill9();
+    crowd.join();
+  }
+  server.start();
+  Client client(server);
+  crowd.check(client);
+}
+
+// ---- the power fails
+
+// Where something behind what was fsynced is there, but not what stands before it, the server says
+// so and leaves the choice: it has no means to tell that from damage.
+void cut_what_was_not_fsynced(Server& server, size_t durable_bytes) {
+  const std::string aof = read_file(aof_of(server)), log = server.log();
+  const std::string_view words = "is damaged at byte ";
+  const size_t at = log.find(words);
+  if (at == std::string::npos) FAIL("does not start after a power failure; " + how_to_repeat());
+  const size_t damage = size_t(atoll(log.c_str() + at + words.size()));
+  ReplyScanner scanner;
+  scanner.begin(0);
+  if (damage < durable_bytes && scanner.advance(aof.substr(damage, durable_bytes - damage))) {
+    FAIL("takes for damaged what was fsynced; " + how_to_repeat());
+  }
+  if (truncate(aof_of(server).c_str(), off_t(damage)) != 0) FAIL("truncate");
+}
+
+TEST_LONG(faults, power_fails_with_fsync_always) {
+  Random random(seed());
+  FaultyDisk disk;
+  Server server(durable("always", &disk));
+  Crowd crowd(server, false);
+  const int failures = rounds(10);
+  size_t durable_bytes = 0;
+  for (int round = 0; round <= failures; round++) {
+    progress("power failure %d of %d", round, failures);
+    disk.begin(server.dir());
+    if (!server.try_start()) {
+      cut_what_was_not_fsynced(server, durable_bytes);
+      disk.begin(server.dir());
+      server.start();
+    }
+    Client client(server);
+    crowd.check(client);
+    if (round == failures) break;
+    crowd.start(random);
+    crowd.await_replies(client, long(random.below(1500)));
+    if (random.one_in(2)) {
+      start_rewriting(client);
+      crowd.await_replies(client, long(random.below(400)));
+    }
+    server.kill9();
+    crowd.join();
+    const FaultyDisk::Kept kept =
+        random.one_in(2) ? FaultyDisk::Kept::kPrefix : FaultyDisk::Kept::kSectors;
+    durable_bytes = disk.lose_power(server.dir(), "ignix.aof", kept, random);
+  }
+}
+
+// That the simulated failure loses something.
+TEST(faults, power_fails_with_fsync_no) {
+  Random random(seed());
+  FaultyDisk disk;
+  Server server(durable("no", &disk));
+  disk.begin(server.dir());
+  server.start();
+  Client client(server);
+  CHECK_EQ(client.command({"SET", "a", "1"}), kOk);
+  server.kill9();
+  CHECK_EQ(disk.lose_power(server.dir(), "ignix.aof", FaultyDisk::Kept::kNothing, random), 0u);
+  server.restart();
+  client.connect(server);
+  CHECK_EQ(client.command({"GET", "a"}), kNil);
+}
+
+// What was found at the start is served, so it must be on the disk, though the server that wrote it
+// was killed before it could fsync.
+TEST(faults, power_fails_after_a_restart) {
+  Random random(seed());
+  FaultyDisk disk;
+  Server server(durable("no", &disk));
+  disk.begin(server.dir());
+  server.start();
+  Client client(server);
+  CHECK_EQ(client.command({"SET", "a", "1"}), kOk);
+  server.kill9();
+  server.restart();
+  client.connect(server);
+  CHECK_EQ(client.command({"GET", "a"}), bulk("1"));
+  server.kill9();
+  disk.lose_power(server.dir(), "ignix.aof", FaultyDisk::Kept::kNothing, random);
+  server.restart();
+  client.connect(server);
+  CHECK_EQ(client.command({"GET", "a"}), bulk("1"));
+}
+
+// The last sectors of a file were never written, though it was made longer for them.
+TEST(faults, record_torn_into_zeros) {
+  Server server(durable("everysec"));
+  const std::string whole = encode({"SET", "a", "1"});
+  const std::string next = encode({"SET", "b", std::string(20'000, 'x')});
+  for (size_t length : {1u, 4u, 5u, 12u, 20u, 30u, 40u, 10'000u, unsigned(next.size() - 1)}) {
+    write_file(aof_of(server), whole + next.substr(0, length) + std::string(9000, '\0'));
+    server.start();
+    Client client(server);
+    CHECK_EQ(client.command({"MGET", "a", "b"}), array({bulk("1"), kNil}));
+    server.kill9();
+    CHECK_EQ(read_file(aof_of(server)), whole);
+  }
+}
+
+// ---- the disk is full, or fails, for a while
+
+TEST(faults, writes_fail_for_a_while) {
+  Random random(seed());
+  FaultyDisk disk;
+  Server server(durable("everysec", &disk));
+  server.start();
+  Client client(server);
+  CHECK_EQ(client.command({"SET", "steady", "1"}), kOk);
+  Crowd crowd(server, true);
+  crowd.start(random);
+  for (int error : {ENOSPC, EIO}) {
+    crowd.await_replies(client, 1 + long(random.below(1000)));
+    const long refused = crowd.refused();
+    disk->write_error = error;
+    await_info(client, "aof_last_write_status:err");
+    CHECK_EQ(client.command({"SET", "steady", "2"}),
+             "-MISCONF Errors writing to the AOF file: " + std::string(strerror(error)) + "\r\n");
+    CHECK_EQ(client.command({"GET", "steady"}), bulk("1"));
+    CHECK(client.command({"INFO", "persistence"}).find("aof_last_fsync_status:ok") !=
+          std::string::npos);
+    disk->write_error = 0;
+    await_info(client, "aof_last_write_status:ok");
+    CHECK_EQ(client.command({"SET", "steady", "1"}), kOk);
+    CHECK(crowd.refused() >= refused);
+  }
+  crowd.await_replies(client, 1 + long(random.below(1000)));
+  server.kill9();
+  crowd.join();
+  server.restart();
+  client.connect(server);
+  CHECK_EQ(client.command({"GET", "steady"}), bulk("1"));
+  crowd.check(client);
+}
+
+void torn_writes_lose_nothing(const char* fsync) {
+  Random random(seed());
+  FaultyDisk disk;
+  disk->torn = 1;
+  Server server(durable(fsync, &disk));
+  Crowd crowd(server, true);
+  for (int round = 0; round < 3; round++) {
+    server.start();
+    Client client(server);
+    crowd.check(client);
+    crowd.start(random);
+    crowd.await_replies(client, long(random.below(1500)));
+    start_rewriting(client);
+    crowd.await_replies(client, long(random.below(400)));
+    crowd.quiet();  // the new file's end is copied in small pieces, and must be reached some time
+    CHECK(server.wait_log("rewriting the append-only file is done"));
+    for (int i = 1; i <= 20; i++) {
+      CHECK_EQ(client.command({"INCR", "behind"}), integer(20 * round + i));
+    }
+    server.kill9();
+    crowd.join();
+  }
+  CHECK(disk->torn_writes > 0);
+  server.start();
+  Client client(server);
+  CHECK_EQ(client.command({"GET", "behind"}), bulk("60"));
+  crowd.check(client);
+}
+
+TEST(faults, torn_writes_with_fsync_everysec) { torn_writes_lose_nothing("everysec"); }
+TEST(faults, torn_writes_with_fsync_always) { torn_writes_lose_nothing("always"); }
+
+// ---- fsync fails
+
+// A later fsync would succeed, and what the failed one should have brought to the disk would not be
+// there: nothing may be acknowledged on its word.
+TEST(faults, fsync_fails_with_fsync_always) {
+  Random random(seed());
+  FaultyDisk disk;
+  Server server(durable("always", &disk));
+  disk.begin(server.dir());
+  server.start();
+  Client client(server), waiting(server);
+  CHECK_EQ(client.command({"SET", "a", "1"}), kOk);
+  disk->sync_error = EIO;
+  disk->sync_failures = -1;
+  CHECK(waiting.send_command({"SET", "b", "2"}));
+  await_info(client, "aof_last_fsync_status:err");
+  CHECK_EQ(client.command({"SET", "c", "3"}).substr(0, 8), "-MISCONF");
+  CHECK_EQ(client.command({"GET", "a"}), bulk("1"));
+  // The new file cannot be fsynced either, however often that is tried.
+  while (disk->failed_syncs < 3) CHECK_EQ(client.command({"PING"}), "+PONG\r\n");
+  CHECK_EQ(client.command({"SET", "c", "3"}).substr(0, 8), "-MISCONF");
+  CHECK(!waiting.readable(0));
+  disk->sync_failures = 0;
+  CHECK_EQ(waiting.read_reply(), kOk);
+  await_info(client, "aof_last_fsync_status:ok");
+  CHECK(server.log().find("can be written again") != std::string::npos);
+  CHECK_EQ(client.command({"SET", "c", "3"}), kOk);
+  server.kill9();
+  disk.lose_power(server.dir(), "ignix.aof", FaultyDisk::Kept::kNothing, random);
+  server.restart();
+  client.connect(server);
+  CHECK_EQ(client.command({"MGET", "a", "b", "c"}), array({bulk("1"), bulk("2"), bulk("3")}));
+}
+
+// Once, at any of the fsyncs, also of rewriting, and of the directory: under load.
+TEST_LONG(faults, fsync_fails_now_and_then) {
+  Random random(seed());
+  FaultyDisk disk;
+  Server server(durable("always", &disk));
+  Crowd crowd(server, false);
+  disk->sync_error = EIO;
+  for (int round = 0; round < 3; round++) {
+    disk.begin(server.dir());
+    server.start();
+    Client client(server);
+    crowd.check(client);
+    crowd.start(random);
+    if (random.one_in(2)) start_rewriting(client);
+    crowd.await_replies(client, 1 + long(random.below(300)));
+    const uint64_t failed = disk->failed_syncs;
+    const int failures = 1 + int(random.below(3));
+    disk->sync_failures = failures;
+    while (disk->failed_syncs < failed + uint64_t(failures)) {
+      CHECK_EQ(client.command({"PING"}), "+PONG\r\n");
+      if (random.one_in(500)) start_rewriting(client);
+    }
+    await_info(client, "aof_last_fsync_status:ok");
+    CHECK_EQ(client.command({"SET", "steady", "1"}), kOk);
+    crowd.await_replies(client, long(random.below(300)));
+    server.kill9();
+    crowd.join();
+    disk.lose_power(server.dir(), "ignix.aof", FaultyDisk::Kept::kPrefix, random);
+  }
+  disk.begin(server.dir());
+  server.start();
+  Client client(server);
+  crowd.check(client);
+}
+
+TEST(faults, fsync_fails_with_fsync_everysec) {
+  Random random(seed());
+  FaultyDisk disk;
+  Server server(durable("everysec", &disk));
+  disk.begin(server.dir());
+  server.start();
+  Client client(server);
+  disk->sync_error = EIO;
+  disk->sync_failures = 1;
+  CHECK_EQ(client.command({"SET", "a", "1"}), kOk);
+  CHECK(server.wait_log("writes are refused"));
+  CHECK(server.wait_log("can be written again"));
+  await_info(client, "aof_last_fsync_status:ok");
+  CHECK(read_file(aof_of(server)).starts_with("REDIS"));
+  CHECK_EQ(client.command({"SET", "b", "1"}), kOk);
+  server.kill9();
+  disk.lose_power(server.dir(), "ignix.aof", FaultyDisk::Kept::kNothing, random);
+  server.restart();
+  client.connect(server);
+  CHECK_EQ(client.command({"GET", "a"}), bulk("1"));
+}
+
+TEST(faults, fsync_fails_and_the_server_stops) {
+  FaultyDisk disk;
+  ServerOptions options = durable("always", &disk);
+  options.arguments.insert(options.arguments.end(), {"--aof-fsync-error", "stop"});
+  Server server(options);
+  server.start();
+  Client client(server);
+  CHECK_EQ(client.command({"SET", "a", "1"}), kOk);
+  disk->sync_error = EIO;
+  disk->sync_failures = 1;
+  CHECK(client.send_command({"SET", "b", "2"}));
+  CHECK_EQ(server.wait_exit(), 1);
+  CHECK(server.log().find("aof-fsync-error") != std::string::npos);
+  CHECK_EQ(client.read_reply(), Client::kClosed);
+  server.restart();
+  client.connect(server);
+  CHECK_EQ(client.command({"GET", "a"}), bulk("1"));
+}
+
+// ---- the disk stalls
+
+// A write waits for the disk; others are served for as long as that takes.
+void reads_go_on(FaultyDisk& disk, Server& server, std::atomic<uint32_t>& hold,
+                 const std::atomic<uint32_t>& held) {
+  server.start();
+  Client writer(server);
+  CHECK_EQ(writer.command({"SET", "a", "1"}), kOk);
+  std::vector<Client> readers(8);  // of both event loops
+  for (Client& reader : readers) reader.connect(server);
+  hold = 1;
+  CHECK(writer.send_command({"SET", "a", "2"}));
+  while (held == 0) CHECK_EQ(readers[0].command({"PING"}), "+PONG\r\n");
+  for (int i = 0; i < 200; i++) {
+    for (Client& reader : readers) CHECK_EQ(reader.command({"GET", "a"}), bulk("2"));
+  }
+  CHECK(held > 0);
+  CHECK(!writer.readable(0));
+  disk.release(hold);
+  CHECK_EQ(writer.read_reply(), kOk);
+}
+
+TEST(faults, reads_go_on_while_fsync_stalls) {
+  FaultyDisk disk;
+  Server server(durable("always", &disk));
+  reads_go_on(disk, server, disk->hold_syncs, disk->syncs_held);
+}
+
+TEST(faults, reads_go_on_while_a_write_stalls) {
+  FaultyDisk disk;
+  Server server(durable("everysec", &disk));
+  reads_go_on(disk, server, disk->hold_pwrites, disk->pwrites_held);
+}
+
+// With everysec writes do not wait for an fsync either.
+TEST(faults, writes_go_on_while_fsync_stalls) {
+  FaultyDisk disk;
+  Server server(durable("everysec", &disk));
+  server.start();
+  Client client(server);
+  disk->hold_syncs = 1;
+  CHECK_EQ(client.command({"SET", "n", "0"}), kOk);
+  while (disk->syncs_held == 0) CHECK_EQ(client.command({"PING"}), "+PONG\r\n");
+  for (int i = 1; i <= 500; i++) CHECK_EQ(client.command({"INCR", "n"}), integer(i));
+  CHECK(disk->syncs_held > 0);
+  disk.release(disk->hold_syncs);
+}
+
+// A new file that is ready before the old one has what it begins with: those changes are in it, and
+// must not be logged there once more.
+TEST(faults, rewritten_while_a_write_stalls) {
+  FaultyDisk disk;
+  Server server(durable("everysec", &disk));
+  server.start();
+  Client client(server), waiting(server);
+  CHECK_EQ(client.command({"SET", "n", "0"}), kOk);
+  disk->hold_pwrites = 1;
+  CHECK(waiting.send_command({"INCR", "n"}));
+  while (disk->pwrites_held == 0) CHECK_EQ(client.command({"PING"}), "+PONG\r\n");
+  CHECK(waiting.send_command({"INCR", "n"}));
+  while (client.command({"GET", "n"}) != bulk("2")) continue;
+  const uint64_t syncs = disk->syncs;
+  start_rewriting(client);
+  // The snapshot's own, and one of what should have come behind it. That of each second may be one
+  // of them: then the new file is not ready yet, and all is as usual.
+  while (disk->syncs < syncs + 2) CHECK_EQ(client.command({"PING"}), "+PONG\r\n");
+  disk.release(disk->hold_pwrites);
+  CHECK(server.wait_log("rewriting the append-only file is done"));
+  CHECK_EQ(waiting.read_reply(), integer(1));
+  CHECK_EQ(waiting.read_reply(), integer(2));
+  CHECK_EQ(client.command({"INCR", "n"}), integer(3));
+  server.kill9();
+  server.restart();
+  client.connect(server);
+  CHECK_EQ(client.command({"GET", "n"}), bulk("3"));
+}
+
+}  // namespace
+}  // namespace test
