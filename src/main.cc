@@ -204,11 +204,13 @@ void load_dump_only(Process& process) {
 void* run_load(void* process) {
   pthread_setname_np(pthread_self(), "load");
   Process& p = *static_cast<Process*>(process);
+  p.server.keyspace.set_hurry(true);
   if (p.server.config.appendonly) {
     load_log(p);
   } else {
     load_dump_only(p);
   }
+  p.server.keyspace.set_hurry(false);
   // Behind the loading: what was acknowledged is loaded, whatever the limit is now.
   p.server.loading.active.store(false, std::memory_order_seq_cst);
   p.server.keyspace.set_limit_bytes(uint64_t(p.server.config.maxmemory.load()));

@@ -9,7 +9,8 @@
 //
 // The kernel clears a huge page in one go: no priority makes it let a loop pass on the same CPU. So
 // the thread works only while there is a CPU to spare; a server that has one CPU alone, and is
-// busy, grows on small pages and gets its huge ones when it has time.
+// busy, grows on small pages and gets its huge ones when it has time. While the data is loaded there
+// is no client to be held up: then huge pages are made at once, which spares the small ones.
 #include <sched.h>
 #include <time.h>
 
@@ -66,8 +67,10 @@ class SpareCpu {
 
 }  // namespace
 
-bool Keyspace::prepare_some() {
-  if (pool_.prepare_some()) return true;
+bool Keyspace::prepare_some() { return prepare_growth() || pool_.collapse_region(); }
+
+bool Keyspace::prepare_growth() {
+  if (pool_.ready_region()) return true;
   const size_t row_bytes = size_t(stripe_count_) * sizeof(Bucket);
   for (int db = 0; db < databases_; db++) {
     TableAreas* areas = areas_[db].load(std::memory_order_acquire);
@@ -80,17 +83,23 @@ void Keyspace::run_ahead() {
   SpareCpu spare_cpu;
   while (!stop_ahead_.load(std::memory_order_acquire)) {
     const uint32_t rings = bell_.rings();
-    if (!spare_cpu.look()) {
+    const bool hurry = hurry_.load(std::memory_order_acquire);
+    if (!hurry && !spare_cpu.look()) {
       sleep_ms(kBusyMs);
       continue;
     }
     const int64_t until_ms = monotonic_ms() + kWindowMs;
     bool more;
     do {
-      more = prepare_some();
+      more = hurry ? prepare_growth() : prepare_some();
     } while (more && monotonic_ms() < until_ms);
     if (!more) bell_.wait(rings);
   }
+}
+
+void Keyspace::set_hurry(bool hurry) {
+  hurry_.store(hurry, std::memory_order_release);
+  bell_.ring();
 }
 
 void Keyspace::stop_ahead() {

@@ -134,6 +134,10 @@ class SlabPool {
   // needed, as a huge page, or one that is in use on small pages into a huge page. Returns whether
   // there may be more to do. One thread at a time; for slabs smaller than a huge page only.
   bool prepare_some();
+  // Its two parts: a fresh region is made ready; one that has filled up on small pages gets a huge
+  // one.
+  bool ready_region();
+  bool collapse_region();
 
   // Slabs in the hands of heaps, and those that are free but still resident.
   size_t taken_bytes() const { return taken_.load(std::memory_order_relaxed) * kSlabBytes; }
@@ -169,8 +173,6 @@ class SlabPool {
   size_t slabs_ahead() const;
   bool ensure_region(uint32_t number);
   uint32_t take_next();
-  bool ready_region();
-  bool collapse_region();
   void set_small(uint32_t number, bool small);
   void discard_ready();
   bool discard_slab(uint32_t slab);

@@ -157,10 +157,13 @@ class Keyspace {
   // milliseconds. Runs until stop_ahead(): for a thread of its own (store/ahead.cc).
   void run_ahead();
   void stop_ahead();
+  // Whether memory is to be made ready whatever else the CPUs have to do.
+  void set_hurry(bool hurry);
   // What run_ahead() does, once; returns whether there may be more to do. One thread at a time.
   bool prepare_some();
 
  private:
+  bool prepare_growth();
   TableState& state(int db, uint32_t stripe) const {
     Stripe& s = stripes_[stripe];
     return db == 0 ? s.first : s.others[size_t(db) - 1];
@@ -200,7 +203,7 @@ class Keyspace {
   SnapshotSink* snapshot_ = nullptr;  // of the snapshot that is being walked
   HashSecret secret_ = {};
   Bell bell_;  // it is time for prepare_some()
-  std::atomic<bool> stop_ahead_{false};
+  std::atomic<bool> stop_ahead_{false}, hurry_{false};
   EntryPool pool_;
   BlockHeap blocks_;
   std::unique_ptr<Stripe[]> stripes_;
