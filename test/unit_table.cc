@@ -254,6 +254,25 @@ std::string any_key(const Fixture& fixture, Random& random) {
   return at == fixture.refs.end() ? fixture.refs.begin()->first : at->first;
 }
 
+// With any number of buckets at the start the table works; it grows, and shrinks to nothing.
+TEST(table, expects_keys) {
+  for (const uint64_t expected : {0, 6, 7, 100, 3000, 5000, 100'000}) {
+    Fixture f(5);
+    f.table().expect(expected);
+    CHECK_EQ(f.state.buckets.load(), expected / 7);
+    for (int round = 0; round < 2; round++) {
+      for (int i = 0; i < 5000; i++) CHECK(f.insert("k" + std::to_string(i)));
+      f.check();
+      const uint32_t buckets = f.state.buckets.load();
+      f.table().expect(1'000'000);
+      CHECK_EQ(f.state.buckets.load(), buckets);
+      for (int i = 0; i < 5000; i++) f.erase("k" + std::to_string(i));
+      f.check();
+      f.table().expect(2 * expected);
+    }
+  }
+}
+
 TEST(table, empty) {
   Fixture f(0);
   CHECK(!f.table().find(Fixture::hash("k"), "k"));

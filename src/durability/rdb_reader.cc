@@ -98,9 +98,10 @@ bool RdbReader::take_opcode(uint8_t opcode) {
       if (number >= uint64_t(kDatabasesMax))
         return in_.damaged("database " + std::to_string(number));
       db_ = int(number);
+      expected_keys_ = 0;
       return true;
     case rdb::kResizeDb:
-      return in_.take_length(number) && in_.take_length(other);
+      return in_.take_length(expected_keys_) && in_.take_length(other);
     case rdb::kSlotInfo:
       return in_.take_length(number) && in_.take_length(other) && in_.take_length(other);
     case rdb::kAux:

@@ -33,6 +33,9 @@ class RdbReader {
   std::string_view value() const { return {value_.data(), value_.size()}; }
   int64_t expiry_ms() const { return expiry_ms_; }
 
+  // How many keys the file says the current database has; 0 if it does not say.
+  uint64_t expected_keys() const { return expected_keys_; }
+
   // What it is part of, once that has been read: an append-only file.
   bool aof_base() const { return aof_base_; }
   int version() const { return version_; }
@@ -57,7 +60,7 @@ class RdbReader {
   int version_ = 0;
   int db_ = 0;
   int64_t expiry_ms_ = kNoExpiry;
-  uint64_t entry_offset_ = 0;
+  uint64_t entry_offset_ = 0, expected_keys_ = 0;
   Buffer key_, value_;
 };
 

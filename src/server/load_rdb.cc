@@ -115,12 +115,19 @@ bool load_rdb(Server& server, int fd, uint64_t file_bytes, const std::string& wh
   LoadProgress progress(server, what, file_bytes);
   RdbReader reader(fd, server.config.rdbchecksum);
   Inserter inserter(server.keyspace);
+  constexpr uint64_t kEntryBytesLeast = 3;
   uint64_t keys = 0, expired = 0;
+  int db = -1;
   RdbReader::Result result;
   while ((result = reader.next()) == RdbReader::Result::kEntry) {
     if (reader.db() >= server.config.databases) {
       error = what + " has keys in database " + std::to_string(reader.db()) + "; see --databases";
       return false;
+    }
+    if (reader.db() != db) {
+      db = reader.db();
+      // The number may be damaged; the memory of buckets is taken only as they are used.
+      server.keyspace.expect(db, std::min(reader.expected_keys(), file_bytes / kEntryBytesLeast));
     }
     if (drop_expired && reader.expiry_ms() != kNoExpiry && reader.expiry_ms() <= now_ms) {
       expired++;

@@ -93,6 +93,14 @@ bool Keyspace::prepare_areas(int db) {
   return areas_[db].load(std::memory_order_relaxed) != nullptr;
 }
 
+void Keyspace::expect(int db, uint64_t keys) {
+  if (!prepare_areas(db)) return;
+  for (uint32_t i = 0; i < stripe_count_; i++) {
+    StripeGuard guard(*this, stripes_[i]);
+    table(db, i).expect(keys / stripe_count_);
+  }
+}
+
 void Keyspace::lock_all() {
   for (uint32_t i = 0; i < stripe_count_; i++) lock(stripes_[i]);
 }

@@ -117,6 +117,9 @@ class Keyspace {
 
   // From here on: no stripe is locked by the caller.
 
+  // Before so many keys are loaded into an empty database. Only a hint.
+  void expect(int db, uint64_t keys);
+
   // Bytes of entries, blocks and buckets, without what is free in between. Takes the stripes'
   // locks, one by one.
   uint64_t used_bytes();

@@ -173,6 +173,14 @@ bool Table::insert(uint64_t hash, Ref ref) {
   return true;
 }
 
+void Table::expect(uint64_t keys) {
+  const uint32_t wanted = uint32_t(std::min<uint64_t>(keys / kSplitAbove, kBucketsMax));
+  if (state_.keys || wanted <= state_.buckets.load(std::memory_order_relaxed)) return;
+  if (!ensure(areas_->buckets, wanted - 1)) return;
+  touch_bucket(wanted - 1);
+  state_.buckets.store(wanted, std::memory_order_relaxed);
+}
+
 void Table::erase(uint64_t hash, SlotPlace place, bool may_join) {
   const uint32_t buckets = state_.buckets.load(std::memory_order_relaxed);
   remove_from_chain(at(home(hash, buckets)), place);

@@ -86,6 +86,9 @@ class Table {
   SlotPlace find(uint64_t hash, std::string_view key) const;
   // The key must not be there. False if there is no memory: then nothing has changed.
   bool insert(uint64_t hash, Ref ref);
+  // About so many keys are to come: an empty table takes buckets for them at once, which spares it
+  // the splitting. Only a hint.
+  void expect(uint64_t keys);
   // Joins buckets if it `may_join`.
   void erase(uint64_t hash, SlotPlace place, bool may_join = true);
 
