@@ -492,20 +492,29 @@ TEST(connections, promises_take_no_memory) {
   if (server.memory_kb() - before_kb > growth_limit_kb(16)) FAIL("the server has grown");
 }
 
-// Slow is not idle.
-TEST(connections, timeout_spares_who_is_sending) {
-  Server server({.arguments = {"--timeout", "1"}, .tcp = true, .unix_socket = false});
+// Slow is not idle, whether the timeout was there before or comes amid a value.
+void slow_and_timeout(bool amid) {
+  const std::string before = amid ? "0" : "1";
+  Server server({.arguments = {"--timeout", before}, .tcp = true, .unix_socket = false});
   server.start();
-  Client slow(server);
+  Client slow(server), other(server);
   const std::string value(3'000'000, 'v');
   const std::string request = encode({"SET", "k", value});
-  for (size_t at = 0; at < request.size(); at += 100'000) {
-    CHECK(slow.send(std::string_view(request).substr(at, 100'000)));
-    poll(nullptr, 0, 80);
+  // Fewer at a time than are worth a wake-up.
+  const size_t fast = request.size() - 60'000;
+  CHECK(slow.send(std::string_view(request).substr(0, fast)));
+  CHECK_EQ(other.command({"PING"}), kPong);
+  if (amid) CHECK_EQ(other.command({"CONFIG", "SET", "timeout", "1"}), kOk);
+  for (size_t at = fast; at < request.size(); at += 1'000) {
+    CHECK(slow.send(std::string_view(request).substr(at, 1'000)));
+    poll(nullptr, 0, 50);
   }
   CHECK_EQ(slow.read_reply(), kOk);
   CHECK(slow.command({"GET", "k"}) == bulk(value));
 }
+
+TEST(connections, timeout_spares_who_is_sending) { slow_and_timeout(false); }
+TEST(connections, timeout_that_comes_amid_a_value) { slow_and_timeout(true); }
 
 TEST(connections, signals_that_must_not_matter) {
   Server server({.arguments = {"--threads", "2"}});

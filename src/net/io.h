@@ -54,6 +54,7 @@ class Io {
   // Whether it matters how requests of clients get on: a connection is then on Turn::ready whenever
   // a part of one has gone in or out.
   void watch_clients(bool watch) { watches_clients_ = watch; }
+  bool watches_clients() const { return watches_clients_; }
 
   unsigned long reads = 0, writes = 0, input_bytes = 0, output_bytes = 0;
 

@@ -26,6 +26,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "net/stage.h"
 
 namespace ignix {
 namespace {
@@ -299,12 +300,26 @@ void Loop::continue_stalled() {
 void Loop::parse_all() {
   limits_.bulk_bytes = server_.config.bulk_bytes.load(std::memory_order_relaxed);
   query_limit_bytes_ = size_t(server_.config.query_buffer_bytes.load(std::memory_order_relaxed));
-  io_->watch_clients(server_.config.watches_clients());
+  watch_clients();
   log_tail_before_ = server_.ring.tail();
   env_.output_room_bytes =
       int64_t(kOutputBytesAllClients) - int64_t(server_.total(&LoopStatus::output_pending_bytes));
   for (Connection* c : turn_.ready) join_turn(*c);
   for (size_t i = 0; i < in_turn_.size(); i++) parse(*in_turn_[i]);
+}
+
+// Who is amid a large value was not looked at for every part of it: it counts as active now.
+void Loop::watch_clients() {
+  const bool watches = server_.config.watches_clients();
+  if (watches == io_->watches_clients()) return;
+  io_->watch_clients(watches);
+  if (!watches) return;
+  status_.registry.for_each([&](Client& client) {
+    Connection& c = static_cast<Connection&>(client);
+    if (c.missing_of_block() == 0) return;
+    clear_low_water(c);
+    c.active_ms.store(now_mono_ms_, std::memory_order_relaxed);
+  });
 }
 
 // Others have their turn before the rest of a deep pipeline, of which no more is received meanwhile

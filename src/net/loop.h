@@ -42,6 +42,7 @@ class Loop {
   void maintain();
   void continue_stalled();
   void parse_all();
+  void watch_clients();
   void run_batch();
   void log_written();
   void finish_all();

@@ -46,6 +46,8 @@ void set_low_water(Connection& c, size_t bytes) {
 
 }  // namespace
 
+void clear_low_water(Connection& c) { set_low_water(c, 1); }
+
 ssize_t Stage::receive(Connection& c, size_t room_bytes, bool every_part) {
   if (!stage_) stage_.reset(new (std::nothrow) Bytes);
   size_t all = 0;

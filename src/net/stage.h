@@ -12,6 +12,9 @@
 
 namespace ignix {
 
+// From now on each part that comes makes the connection readable.
+void clear_low_water(Connection& c);
+
 class Stage {
  public:
   // Receives what has come of the connection's block, as much as a turn allows; when the block is
