@@ -288,7 +288,7 @@ TEST(connections, gone_amid_a_large_value) {
 // A client that asks little is not held up by those that ask much: between its own two commands no
 // more is run for them than a few slices.
 TEST(connections, a_quiet_one_beside_floods) {
-  Server server({.arguments = {"--threads", "1"}});
+  Server server({.arguments = {"--threads", "1"}, .tcp = true, .unix_socket = false});
   server.start();
   Client quiet(server), floods[10];
   std::string pings;
@@ -329,8 +329,10 @@ TEST(connections, a_quiet_one_beside_floods) {
     for (int j = 0; j < 300'000; j++) CHECK_EQ(floods[i].read_reply(), kPong);
   }
   CHECK_EQ(floods[0].read_reply(), kOk);
-  // Two turns of nine floods; the limit allows for what comes while INFO is on its way.
-  if (most > 80'000) FAIL(std::to_string(most) + " commands were run before the quiet client's");
+  // Two turns of nine floods are 50,000; the limit allows for some more, which run while this
+  // process waits for a CPU. Without slices it is a million over io_uring, which takes in all there
+  // is.
+  if (most > 400'000) FAIL(std::to_string(most) + " commands were run before the quiet client's");
 }
 
 // There is a limit over all clients too: together they would get twice as much.
