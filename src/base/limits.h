@@ -34,7 +34,7 @@ constexpr int kSendPieces = 64;                         // of one send: replies 
 constexpr size_t kSplicePipeBytes = 256 * 1024;         // lent to the kernel in one go
 constexpr size_t kSpliceTurnBytes = 4ULL << 20;         // and for one connection in one turn
 constexpr size_t kSmallSendBytes = 64 * 1024;           // under way, not worth counting as pending
-constexpr size_t kSpareBuffers = 1024;                  // kept by a loop between turns
+constexpr size_t kSpareBuffers = 64;                    // kept by a loop that needs none
 constexpr size_t kSpareBufferBytesMax = 64 * 1024;      // a larger buffer is given back at once
 
 // Replies not yet taken by their clients. Past this the next command of a connection is not run,

@@ -28,7 +28,7 @@ bool BufferPool::trim() {
   const size_t surplus = unused_ > kSpareBuffers ? unused_ - kSpareBuffers : 0;
   spare_.resize(spare_.size() - (surplus + 1) / 2);
   unused_ = spare_.size();
-  return surplus > 0;
+  return spare_.size() > kSpareBuffers;
 }
 
 }  // namespace ignix

@@ -69,7 +69,8 @@ class BufferPool {
   bool lend(Buffer& buffer);
   // Takes the memory of an empty buffer back.
   void take_back(Buffer& buffer);
-  // Frees some of what nobody has needed since the last call. Returns whether there is more.
+  // Frees some of what nobody has needed since the last call. Returns whether more are kept
+  // than a loop keeps that needs none.
   bool trim();
 
  private:
