@@ -17,13 +17,13 @@
 #include <vector>
 
 #include "base/clock.h"
+#include "base/cpus.h"
 #include "base/log.h"
 #include "base/version.h"
 #include "net/listener.h"
 #include "net/loop.h"
 #include "server/load.h"
 #include "server/load_parts.h"
-#include "server/load_pool.h"
 #include "server/server.h"
 
 namespace {
@@ -102,7 +102,7 @@ void configure(int argc, char** argv, Config& config) {
   for (const std::string& name : ignored) {
     log_notice("the directive '%s' has no effect in Ignix", name.c_str());
   }
-  if (config.threads == 0) config.threads = usable_cpus();
+  if (config.threads == 0) config.threads = std::min(usable_cpus(), kThreadsMax);
 }
 
 // Room for maxclients, as far as the limit on descriptors can be raised.

@@ -18,17 +18,14 @@ namespace {
 
 constexpr int64_t kProgressMs = 2000;
 
-// The torn end, which begins at `offset`, if the configuration allows to go without it.
-bool may_cut(Server& server, const LogFile& file, uint64_t offset, std::string& error) {
-  if (server.config.aof_load_truncated) return true;
-  error = file.what() + " ends within a record, " + std::to_string(file.bytes - offset) +
-          " bytes behind byte " + std::to_string(offset) +
-          "; --aof-load-truncated yes cuts them off, and so does ignix-check --fix";
-  return false;
-}
-
 bool cut_torn_end(Server& server, const LogFile& file, uint64_t offset, std::string& error) {
-  if (!may_cut(server, file, offset, error)) return false;
+  const unsigned long long torn = file.bytes - offset;
+  if (!server.config.aof_load_truncated) {
+    error = file.what() + " ends within a record, " + std::to_string(torn) + " bytes behind byte " +
+            std::to_string(offset) +
+            "; --aof-load-truncated yes cuts them off, and so does ignix-check --fix";
+    return false;
+  }
   if (ftruncate(file.fd, off_t(offset)) != 0 || fsync(file.fd) != 0) {
     error = "cannot cut the torn end off '" + file.name + "': " + strerror(errno);
     return false;
@@ -36,7 +33,7 @@ bool cut_torn_end(Server& server, const LogFile& file, uint64_t offset, std::str
   log_warning(
       "the append-only file ended within a record: cut off its last %llu bytes, behind "
       "byte %llu",
-      (unsigned long long)(file.bytes - offset), (unsigned long long)offset);
+      torn, (unsigned long long)offset);
   return true;
 }
 

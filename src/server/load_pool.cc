@@ -1,20 +1,14 @@
 #include "server/load_pool.h"
 
-#include <sched.h>
-
 #include <algorithm>
 #include <new>
 
+#include "base/cpus.h"
+
 namespace ignix {
 
-int usable_cpus() {
-  cpu_set_t cpus;
-  if (sched_getaffinity(0, sizeof cpus, &cpus) != 0) return 1;
-  return std::clamp(CPU_COUNT(&cpus), 1, kThreadsMax);
-}
-
 LoadPool::LoadPool() {
-  const int wanted = usable_cpus();
+  const int wanted = std::min(usable_cpus(), kThreadsMax);
   if (wanted > 1) threads_.reset(new (std::nothrow) Worker[size_t(wanted)]);
   if (!threads_) return;
   // Those that start ask for the lock first: by then it is known how many there are.

@@ -11,9 +11,6 @@
 
 namespace ignix {
 
-// CPUs that this process may use.
-int usable_cpus();
-
 class LoadPool {
  public:
   // As many threads as there are CPUs for this process; where there is one, or no thread is to be

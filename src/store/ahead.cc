@@ -9,14 +9,14 @@
 //
 // The kernel clears a huge page in one go: no priority makes it let a loop pass on the same CPU. So
 // the thread works only while there is a CPU to spare; a server that has one CPU alone, and is
-// busy, grows on small pages and gets its huge ones when it has time. While the data is loaded there
-// is no client to be held up: then huge pages are made at once, which spares the small ones.
-#include <sched.h>
+// busy, grows on small pages and gets its huge ones when it has time. While the data is loaded
+// there is no client to be held up: then huge pages are made at once, which spares the small ones.
 #include <time.h>
 
 #include <algorithm>
 
 #include "base/clock.h"
+#include "base/cpus.h"
 #include "store/keyspace.h"
 
 namespace ignix {
@@ -35,11 +35,7 @@ void sleep_ms(int64_t ms) {
 // Tells whether the process's other threads leave a CPU free.
 class SpareCpu {
  public:
-  SpareCpu() {
-    cpu_set_t cpus;
-    if (sched_getaffinity(0, sizeof cpus, &cpus) == 0) cpus_ = CPU_COUNT(&cpus);
-    start();
-  }
+  SpareCpu() { start(); }
 
   // From the time since the last call, if that was short; else watches for a moment.
   bool look() {
@@ -61,7 +57,7 @@ class SpareCpu {
     used_before_us_ = others_us();
   }
 
-  int cpus_ = 1;
+  const int cpus_ = usable_cpus();
   int64_t since_ms_, used_before_us_;
 };
 
