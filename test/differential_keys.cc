@@ -1,0 +1,74 @@
+// The differential test's commands on keys of any type.
+#include "differential.h"
+
+namespace test {
+namespace {
+
+void gen_select(Stream& s, Argv* argv) {
+  static const char* const kOdd[] = {
+      "16", "-1", "abc", "", "1.0", "01", "99999999999999999999", "2147483648"};
+  argv->push_back(s.random.one_in(8)
+                      ? s.random.pick(kOdd)
+                      : std::to_string(s.random.one_in(3) ? s.random.below(kDatabases) : 0));
+}
+
+void gen_flush(Stream& s, Argv* argv) {
+  static const char* const kModes[] = {"SYNC", "ASYNC", "sync", "aSync", "foo", ""};
+  if (s.random.one_in(2)) argv->push_back(s.random.pick(kModes));
+}
+
+// What Redis 7.0 has replied to DUMP of "hello world", 100 times "ab", -5, "" and 70000.
+const std::string kPayloads[] = {
+    std::string("\x00\x0bhello world\x0a\x00\x0b\xfcI\xb9\xa6\xc7\xa0"
+                "4",
+                23),
+    std::string("\x00\xc3\x0a@\xc8\x02"
+                "aba\xe0\xba\x01\x01"
+                "ab\x0a\x00$\xa6\xe8"
+                "Ap\xc0\xc6\x8c",
+                25),
+    std::string("\x00\xc0\xfb\x0a\x00I\xc4\xc6\xf4\xd7&\x3fh", 13),
+    std::string("\x00\x00\x0a\x00]\x9b\x5c@\x0f\x7f\xa2\xda", 12),
+    std::string("\x00\xc2p\x11\x01\x00\x0a\x00\x01\xa4\x08\xfe\x95"
+                "0\x95\xa5",
+                16),
+};
+
+// With and without what makes it wrong.
+void gen_restore(Stream& s, Argv* argv) {
+  static const char* const kOptions[] = {"REPLACE",  "replace", "ABSTTL", "IDLETIME", "freq",
+                                         "IDLETIME", "FREQ",    "5",      "0",        "bogus"};
+  std::string payload = s.random.pick(kPayloads);
+  if (s.random.one_in(8)) payload[s.random.below(payload.size())] ^= char(1 + s.random.below(255));
+  if (s.random.one_in(20)) payload.resize(s.random.below(payload.size()));
+  const bool absolute = s.random.one_in(3);
+  const std::string far =
+      std::to_string((absolute ? 9'800'000'000'000 : 100'000'000) + int64_t(s.random.below(1000)));
+  argv->insert(argv->end(), {any_key(s), s.random.one_in(2) ? "0" : far, payload});
+  if (s.random.one_in(10)) (*argv)[2] = s.random.one_in(2) ? "-1" : odd_number(s.random);
+  // A small number may be over before both servers are asked.
+  const bool is_far = (*argv)[2].size() > 9 || (*argv)[2] == "0" || (*argv)[2] == "-1";
+  if (absolute || !is_far) argv->push_back("ABSTTL");
+  if (s.random.one_in(2)) argv->push_back("REPLACE");
+  if (s.random.one_in(6)) argv->insert(argv->end(), {"IDLETIME", odd_number(s.random)});
+  if (s.random.one_in(6)) argv->insert(argv->end(), {"FREQ", odd_number(s.random)});
+  if (s.random.one_in(6)) argv->push_back(s.random.pick(kOptions));
+}
+
+}  // namespace
+
+const Generator kKeyGenerators[] = {
+    {"DEL", 50, gen_keys},
+    {"EXISTS", 50, gen_keys},
+    {"RENAME", 40, gen_two_keys},
+    {"TYPE", 25, gen_key},
+    {"DBSIZE", 10, gen_no_argument},
+    {"SELECT", 20, gen_select},
+    {"FLUSHDB", 2, gen_flush},
+    {"FLUSHALL", 1, gen_flush},
+    {"DUMP", 30, gen_key},
+    {"RESTORE", 40, gen_restore},
+    {},
+};
+
+}  // namespace test
