@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <sched.h>
 #include <string.h>
 #include <sys/file.h>
 #include <sys/stat.h>
@@ -185,6 +186,7 @@ bool Aof::sync() {
   if (!fsync_failure() && synced_bytes_.load(std::memory_order_relaxed) < size) {
     if (fdatasync(fd_) == 0) {
       synced_bytes_.store(size, std::memory_order_relaxed);
+      forget_cached(size);
     } else {
       report(kSyncing, errno);
     }
@@ -192,6 +194,15 @@ bool Aof::sync() {
   const bool good = !fsync_failure();
   pthread_mutex_unlock(&sync_lock_);
   return good;
+}
+
+// The log is written once and read never, or at the next start: what is on the disk does not take
+// memory for longer than a while. Holds sync_lock_.
+void Aof::forget_cached(uint64_t synced) {
+  if (synced < uncached_bytes_ + kLogCachedBytes + kLogUncacheBytes) return;
+  const uint64_t until = synced - kLogCachedBytes;
+  posix_fadvise(fd_, off_t(uncached_bytes_), off_t(until - uncached_bytes_), POSIX_FADV_DONTNEED);
+  uncached_bytes_ = until;
 }
 
 // ---- another file takes the place of this one
@@ -280,6 +291,7 @@ const char* Aof::switch_to_new_file() {
   skip_to(request.from);
   request.old_fd = fd_;
   fd_ = request.fd;
+  uncached_bytes_ = 0;
   size_bytes_ = synced_bytes_ = uint64_t(size);
   base_bytes_ = uint64_t(size) - ring_->taken();
   report(kSyncing, error);
@@ -336,6 +348,10 @@ void Aof::sync_loop() {
 }
 
 void* Aof::run_writer(void* self) {
+  // Where it shares a CPU with a loop it does not interrupt the loop's turn for a few records: it
+  // writes when the loop has nothing more to run, and so more at a time.
+  const sched_param none = {};
+  pthread_setschedparam(pthread_self(), SCHED_BATCH, &none);
   static_cast<Aof*>(self)->write_loop();
   return nullptr;
 }

@@ -84,6 +84,7 @@ class Aof {
   bool write_some(std::string_view bytes);
   bool acknowledge();
   bool sync();
+  void forget_cached(uint64_t synced);
   const char* switch_to_new_file();
   void skip_to(uint64_t offset);
   void report(Trouble trouble, int error);
@@ -105,6 +106,7 @@ class Aof {
   std::atomic<int> failures_[2] = {};
   std::atomic<uint64_t> base_bytes_{0};    // of the file before position 0 of the ring; wraps
   std::atomic<uint64_t> synced_bytes_{0};  // under sync_lock_
+  uint64_t uncached_bytes_ = 0;            // under sync_lock_: so much was given up, at the start
   pthread_mutex_t sync_lock_ = PTHREAD_MUTEX_INITIALIZER;  // held while fd_ is fsynced or replaced
 
   // replace() makes one and waits; the AOF thread does it.
