@@ -55,6 +55,48 @@ void gen_restore(Stream& s, Argv* argv) {
   if (s.random.one_in(6)) argv->push_back(s.random.pick(kOptions));
 }
 
+// NX, XX, GT, LT, and what is none of them.
+void expire_options(Stream& s, Argv* argv) {
+  static const char* const kOptions[] = {"NX", "XX", "GT", "LT", "nx", "Xx", "gt", "lT"};
+  if (s.random.one_in(2)) return;
+  const size_t count = 1 + s.random.below(s.random.one_in(3) ? 3 : 1);
+  for (size_t i = 0; i < count; i++) argv->push_back(s.random.pick(kOptions));
+  if (s.random.one_in(12)) argv->push_back(any_value(s));
+}
+
+// In `unit_ms`, from now on: over at once, far away, or no valid time.
+void gen_expire_in(Stream& s, Argv* argv, int64_t unit_ms) {
+  argv->push_back(any_key(s));
+  const int64_t far = 100'000'000 / unit_ms;
+  if (s.random.one_in(6)) {
+    argv->push_back(odd_time(s));
+  } else if (s.random.one_in(8)) {
+    argv->push_back(std::to_string(-s.random.between(0, far)));
+  } else {
+    argv->push_back(std::to_string(s.random.between(far, 9 * far)));
+  }
+  expire_options(s, argv);
+}
+void gen_expire(Stream& s, Argv* argv) { gen_expire_in(s, argv, 1000); }
+void gen_pexpire(Stream& s, Argv* argv) { gen_expire_in(s, argv, 1); }
+
+// The few times of each kind make that GT and LT meet what is equal.
+void gen_expire_at(Stream& s, Argv* argv, int64_t unit_ms) {
+  argv->push_back(any_key(s));
+  if (s.random.one_in(6)) {
+    argv->push_back(odd_time(s));
+  } else if (s.random.one_in(8)) {
+    argv->push_back(std::to_string(s.random.between(-2, 1'500'000'000)));
+  } else {
+    const int64_t fraction_ms = unit_ms == 1 ? s.random.between(498, 502) : 0;
+    argv->push_back(std::to_string((9'800'000'000'000 + 1000 * s.random.between(0, 5)) / unit_ms +
+                                   fraction_ms));
+  }
+  expire_options(s, argv);
+}
+void gen_expireat(Stream& s, Argv* argv) { gen_expire_at(s, argv, 1000); }
+void gen_pexpireat(Stream& s, Argv* argv) { gen_expire_at(s, argv, 1); }
+
 }  // namespace
 
 const Generator kKeyGenerators[] = {
@@ -68,6 +110,15 @@ const Generator kKeyGenerators[] = {
     {"FLUSHALL", 1, gen_flush},
     {"DUMP", 30, gen_key},
     {"RESTORE", 40, gen_restore},
+    {"EXPIRE", 25, gen_expire},
+    {"PEXPIRE", 25, gen_pexpire},
+    {"EXPIREAT", 25, gen_expireat},
+    {"PEXPIREAT", 40, gen_pexpireat},
+    {"EXPIRETIME", 25, gen_key},
+    {"PEXPIRETIME", 25, gen_key},
+    {"TTL", 15, gen_key},
+    {"PTTL", 15, gen_key},
+    {"PERSIST", 25, gen_key},
     {},
 };
 

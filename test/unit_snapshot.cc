@@ -44,6 +44,15 @@ void change(Keyspace& keyspace, Model& model, Random& random) {
   const int db = int(random.below(kDatabases));
   std::string key = "key" + std::to_string(random.below(3'000));
   if (random.one_in(50)) key += std::string(400, 'k');
+  if (random.one_in(5)) {
+    const ignix::Key found = keyspace.key(key);
+    Entry* entry = keyspace.find(db, found);
+    if (!entry) return;
+    const int64_t expiry_ms = random.one_in(2) ? kNoExpiry : int64_t(1 + random.below(1'000'000));
+    CHECK(keyspace.set_expiry(db, found, entry, expiry_ms));
+    model[{db, key}].expiry_ms = expiry_ms;
+    return;
+  }
   if (random.one_in(3)) {
     CHECK_EQ(keyspace.erase(db, keyspace.key(key)), model.erase({db, key}) > 0);
     return;

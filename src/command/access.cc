@@ -7,28 +7,33 @@
 
 namespace ignix {
 
-Entry* find_live(Call& call, const Key& key) {
+Entry* find_live(Call& call, const Key& key, Access access) {
   Entry* entry = call.keyspace().find(call.db(), key);
   if (!entry) return nullptr;
-  if (!entry->expired(call.env.now_ms)) {
-    entry->touch(call.env.clock);
-    return entry;
+  if (entry->expired(call.env.now_ms)) {
+    delete_expired(call, key);
+    return nullptr;
   }
+  if (access == Access::kUse) entry->touch(call.env.clock);
+  return entry;
+}
+
+bool delete_expired(Call& call, const Key& key) {
   LogRing* const log = call.env.log;
   // A command that only reads never depends on the log: without room there, the entry stays for
   // somebody else to delete.
   const bool reads = call.command.flags & kReadonly;
-  if (reads && log && (log->failure() || log->room() < kLogSlackBytes)) return nullptr;
-  call.keyspace().erase(call.db(), key);
-  call.keyspace().stripe_of(key.hash).expired++;
+  if (reads && log && (log->failure() || log->room() < kLogSlackBytes)) return false;
   // Nobody waits for this record: losing it loses nothing.
   const std::string_view change[] = {"DEL", key.text};
   if (log) log->append(*call.env.writer, call.db(), change, 2);
-  return nullptr;
+  call.keyspace().erase(call.db(), key);
+  call.keyspace().stripe_of(key.hash).expired++;
+  return true;
 }
 
-Entry* find_for_read(Call& call, const Key& key) {
-  Entry* entry = find_live(call, key);
+Entry* find_for_read(Call& call, const Key& key, Access access) {
+  Entry* entry = find_live(call, key, access);
   Stripe& stripe = call.keyspace().stripe_of(key.hash);
   (entry ? stripe.hits : stripe.misses)++;
   return entry;

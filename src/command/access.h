@@ -5,12 +5,20 @@
 
 namespace ignix {
 
+// Whether an entry counts as used by being found: then its access clock is set. Commands that only
+// ask about a key leave it.
+enum class Access { kUse, kLook };
+
 // The live entry of a key, or nullptr. One that has expired is deleted, and the log told so. The
 // key's stripe is locked.
-Entry* find_live(Call& call, const Key& key);
+Entry* find_live(Call& call, const Key& key, Access access = Access::kUse);
 
 // The same for a command that reads: counts a hit or a miss.
-Entry* find_for_read(Call& call, const Key& key);
+Entry* find_for_read(Call& call, const Key& key, Access access = Access::kUse);
+
+// Deletes a key that has expired, and tells the log so, if there is room in it for what a command
+// that only reads has to say. Returns whether the key is gone.
+bool delete_expired(Call& call, const Key& key);
 
 // False, and the error is replied, if the entry is not of that type. No entry fits any type.
 bool check_type(Call& call, const Entry* entry, Type type);

@@ -25,6 +25,17 @@ void run_dbsize(Call&);
 void run_flushdb(Call&);
 void run_flushall(Call&);
 
+// expire.cc
+void run_expire(Call&);
+void run_pexpire(Call&);
+void run_expireat(Call&);
+void run_pexpireat(Call&);
+void run_ttl(Call&);
+void run_pttl(Call&);
+void run_expiretime(Call&);
+void run_pexpiretime(Call&);
+void run_persist(Call&);
+
 // dump.cc
 void run_dump(Call&);
 void run_restore(Call&);

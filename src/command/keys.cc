@@ -40,12 +40,12 @@ void run_del(Call& call) {
 void run_exists(Call& call) {
   int64_t found = 0;
   for (size_t i = 0; i + 1 < call.word_count; i++)
-    found += find_for_read(call, call.key(i)) != nullptr;
+    found += find_for_read(call, call.key(i), Access::kLook) != nullptr;
   call.reply.integer(found);
 }
 
 void run_type(Call& call) {
-  const Entry* entry = find_live(call, call.key(0));
+  const Entry* entry = find_for_read(call, call.key(0), Access::kLook);
   call.reply.simple(entry ? type_name(entry->type()) : "none");
 }
 

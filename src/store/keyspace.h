@@ -101,6 +101,11 @@ class Keyspace {
   // reference, also when it fails. False if there is no memory: then nothing has changed.
   bool put(int db, const Key& key, const StoredValue& value, int64_t expiry_ms, uint32_t clock);
 
+  // Gives the key's entry, which find() has found, another expiry, or none (kNoExpiry). The value
+  // is left as it is; the entry moves only if it falls into another size class. False if there is
+  // no memory for that: then nothing has changed.
+  bool set_expiry(int db, const Key& key, Entry* entry, int64_t expiry_ms);
+
   // False if it is not there.
   bool erase(int db, const Key& key);
 
@@ -176,6 +181,9 @@ class Keyspace {
                  stripe, stripe_bits_);
   }
   Entry* entry(Ref ref) const { return reinterpret_cast<Entry*>(pool_.base() + ref * 8); }
+  Ref ref_of(const Entry* entry) const {
+    return Ref(reinterpret_cast<const char*>(entry) - pool_.base()) / 8;
+  }
   TableAreas* make_areas(int db);
   bool prepare_areas(int db);
   void drop_blocks(Entry* entry);
