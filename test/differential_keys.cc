@@ -97,12 +97,116 @@ void gen_expire_at(Stream& s, Argv* argv, int64_t unit_ms) {
 void gen_expireat(Stream& s, Argv* argv) { gen_expire_at(s, argv, 1000); }
 void gen_pexpireat(Stream& s, Argv* argv) { gen_expire_at(s, argv, 1); }
 
+std::string any_database(Stream& s) {
+  static const char* const kOdd[] = {"16", "-1",         "abc",         "",    "1.0", "01", "+1",
+                                     " 1", "2147483648", "-2147483649", "1024"};
+  if (s.random.one_in(10)) return s.random.pick(kOdd);
+  return std::to_string(s.random.one_in(2) ? s.random.below(kDatabases) : s.random.below(2));
+}
+
+void gen_copy(Stream& s, Argv* argv) {
+  gen_two_keys(s, argv);
+  for (size_t i = s.random.below(4); i > 0; i--) {
+    if (s.random.one_in(2)) {
+      argv->push_back(s.random.one_in(2) ? "REPLACE" : "replace");
+    } else {
+      argv->insert(argv->end(), {s.random.one_in(2) ? "DB" : "db", any_database(s)});
+    }
+  }
+  if (s.random.one_in(20)) argv->push_back(s.random.one_in(2) ? "DB" : any_value(s));
+}
+
+void gen_move(Stream& s, Argv* argv) { argv->insert(argv->end(), {any_key(s), any_database(s)}); }
+
+void gen_swapdb(Stream& s, Argv* argv) {
+  argv->insert(argv->end(), {any_database(s), any_database(s)});
+}
+
+std::string any_pattern(Stream& s) {
+  static const char* const kPieces[] = {"*", "?",  "[a-z]", "[^k]", "k", "1",    "{tag}", "\\",
+                                        "[", "**", "[0-3",  "\\*",  "-", "[]a]", "\"",    "e"};
+  if (s.random.one_in(4)) return "*";
+  if (s.random.one_in(4)) return "k" + std::to_string(s.random.below(10)) + "*";
+  if (s.random.one_in(4)) return any_key(s);
+  std::string pattern;
+  for (size_t i = s.random.below(5); i > 0; i--) pattern += s.random.pick(kPieces);
+  return pattern;
+}
+
+void gen_keys_pattern(Stream& s, Argv* argv) { argv->push_back(any_pattern(s)); }
+
+// Whole walks are in differential_scan.cc: here it is about the arguments.
+void gen_scan(Stream& s, Argv* argv) {
+  static const char* const kTypes[] = {"string", "STRING", "list", "stream", "bogus", ""};
+  static const char* const kCursors[] = {"0",  "",   "-1", "+0",  "abc",
+                                         " 0", "0 ", "0x", "1.0", "18446744073709551616"};
+  argv->push_back(s.random.one_in(3) ? s.random.pick(kCursors) : "0");
+  for (size_t i = s.random.below(4); i > 0; i--) {
+    switch (s.random.below(4)) {
+      case 0:
+        argv->insert(argv->end(), {"MATCH", any_pattern(s)});
+        break;
+      case 1:
+        argv->insert(argv->end(), {"type", s.random.pick(kTypes)});
+        break;
+      case 2:
+        argv->insert(argv->end(), {"Count", std::to_string(1 + s.random.below(1000))});
+        break;
+      default:
+        argv->insert(argv->end(), {"COUNT", odd_number(s.random)});
+    }
+  }
+  if (s.random.one_in(10)) argv->push_back(s.random.one_in(2) ? "MATCH" : any_value(s));
+}
+
+void gen_sort_ro(Stream& s, Argv* argv) {
+  static const char* const kWords[] = {"ASC", "desc", "ALPHA", "alpha", "LIMIT", "BY", "GET", "#"};
+  argv->push_back(any_key(s));
+  for (size_t i = s.random.below(4); i > 0; i--) {
+    switch (s.random.below(6)) {
+      case 0:
+        argv->insert(argv->end(), {"LIMIT", odd_number(s.random), "10"});
+        break;
+      case 1:
+        argv->insert(argv->end(), {"limit", "0", odd_number(s.random)});
+        break;
+      case 2:
+        argv->insert(argv->end(), {"BY", any_value(s)});
+        break;
+      case 3:
+        argv->insert(argv->end(), {"Get", any_value(s)});
+        break;
+      default:
+        argv->push_back(s.random.pick(kWords));
+    }
+  }
+}
+
+void gen_sort(Stream& s, Argv* argv) {
+  gen_sort_ro(s, argv);
+  for (size_t i = s.random.below(3); i > 0; i--) {
+    argv->insert(argv->end(), {"STORE", any_key(s)});
+  }
+  if (s.random.one_in(10)) argv->push_back("STORE");
+}
+
 }  // namespace
 
 const Generator kKeyGenerators[] = {
     {"DEL", 50, gen_keys},
     {"EXISTS", 50, gen_keys},
     {"RENAME", 40, gen_two_keys},
+    {"RENAMENX", 40, gen_two_keys},
+    {"COPY", 60, gen_copy},
+    {"MOVE", 40, gen_move},
+    {"UNLINK", 20, gen_keys},
+    {"TOUCH", 20, gen_keys},
+    {"SWAPDB", 6, gen_swapdb},
+    {"KEYS", 10, gen_keys_pattern},
+    {"SCAN", 30, gen_scan},
+    {"RANDOMKEY", 15, gen_no_argument},
+    {"SORT", 20, gen_sort},
+    {"SORT_RO", 10, gen_sort_ro},
     {"TYPE", 25, gen_key},
     {"DBSIZE", 10, gen_no_argument},
     {"SELECT", 20, gen_select},

@@ -293,6 +293,44 @@ TEST(keyspace, blocks_outlive_their_keys) {
   }
 }
 
+// Each has the other's keys, counts and memory, also where one was never used.
+TEST(keyspace, swap) {
+  Keyspace keyspace;
+  CHECK(keyspace.open(kDatabases, 2));
+  Model models[kDatabases];
+  const auto swap = [&](int one, int other) {
+    keyspace.lock_all();
+    keyspace.swap(one, other);
+    keyspace.unlock_all();
+    if (one != other) std::swap(models[one], models[other]);
+    check_all(keyspace, models);
+  };
+  const auto fill = [&](int db, uint64_t count) {
+    for (uint64_t i = 0; i < count; i++) {
+      const Expected expected = {std::to_string(i), i % 3 ? kNoExpiry : int64_t(i + 1)};
+      CHECK(put(keyspace, db, key_text(i), expected.value, expected.expiry_ms));
+      models[db][key_text(i)] = expected;
+    }
+  };
+  fill(0, 20'000);
+  swap(0, 2);
+  fill(0, 100);
+  swap(1, 2);
+  swap(2, 1);
+  swap(3, 3);
+  fill(3, 10'000);
+  keyspace.lock_all();
+  keyspace.flush(3);
+  keyspace.unlock_all();
+  models[3].clear();
+  swap(3, 2);
+  swap(0, 3);
+  for (int db = 0; db < kDatabases; db++) {
+    for (const auto& [key, expected] : models[db]) CHECK(erase(keyspace, db, key));
+  }
+  check_empty(keyspace);
+}
+
 TEST(keyspace, integers_of_strings) {
   Keyspace keyspace;
   CHECK(keyspace.open(1, 1));

@@ -82,6 +82,19 @@ struct Collector : ignix::SnapshotSink {
   void flushed(int) override {}
 };
 
+// Two databases change places, in the keyspace and in its model.
+void swap(Keyspace& keyspace, Model& model, int one, int other) {
+  keyspace.lock_all();
+  keyspace.swap(one, other);
+  keyspace.unlock_all();
+  Model swapped;
+  for (auto& [key, value] : model) {
+    const int db = key.first == one ? other : key.first == other ? one : key.first;
+    swapped[{db, key.second}] = value;
+  }
+  model = std::move(swapped);
+}
+
 TEST(snapshot, is_the_state_of_one_instant) {
   Random random(seed());
   Keyspace keyspace;
@@ -99,6 +112,9 @@ TEST(snapshot, is_the_state_of_one_instant) {
     do {
       for (uint64_t i = random.below(pace); i > 0; i--) change(keyspace, model, random);
       if (random.one_in(20)) keyspace.maintain(uint32_t(random.below(keyspace.stripe_count())));
+      if (round % 2 && random.one_in(60)) {
+        swap(keyspace, model, int(random.below(kDatabases)), int(random.below(kDatabases)));
+      }
     } while (keyspace.walk_snapshot(walk, sink));
     keyspace.end_snapshot();
     CHECK_EQ(sink.saved.size(), instant.size());

@@ -89,6 +89,7 @@ class Batch {
     uint32_t first_hash, hash_count;
   };
 
+  void add_found_keys(const Command& command, size_t first_word);
   void prefetch() const;
   bool admit(const Request& request) const;
   void execute(const Request& request);

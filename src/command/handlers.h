@@ -19,11 +19,30 @@ void run_decrby(Call&);
 // keys.cc
 void run_del(Call&);
 void run_exists(Call&);
+void run_touch(Call&);
 void run_type(Call&);
+
+// rename.cc
 void run_rename(Call&);
+void run_renamenx(Call&);
+void run_copy(Call&);
+void run_move(Call&);
+
+// database.cc
 void run_dbsize(Call&);
 void run_flushdb(Call&);
 void run_flushall(Call&);
+void run_swapdb(Call&);
+
+// scan.cc
+void run_scan(Call&);
+void run_keys(Call&);
+void run_randomkey(Call&);
+
+// sort.cc
+void run_sort(Call&);
+void run_sort_ro(Call&);
+size_t find_sort_key(const std::string_view* words, size_t count, size_t index);
 
 // expire.cc
 void run_expire(Call&);

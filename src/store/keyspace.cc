@@ -246,6 +246,22 @@ bool Keyspace::erase(int db, const Key& key) {
   return true;
 }
 
+void Keyspace::swap(int one, int other) {
+  if (one == other) return;
+  pthread_mutex_lock(&areas_lock_);
+  areas_[other].store(areas_[one].exchange(areas_[other].load()));
+  pthread_mutex_unlock(&areas_lock_);
+  for (uint32_t i = 0; i < stripe_count_; i++) {
+    TableState& state_of_one = state(one, i);
+    TableState& state_of_other = state(other, i);
+    TableState kept;
+    kept = state_of_one;
+    state_of_one = state_of_other;
+    state_of_other = kept;
+  }
+  if (snapshot_) std::swap(db_at_instant_[size_t(one)], db_at_instant_[size_t(other)]);
+}
+
 size_t Keyspace::memory_bytes(const Entry& entry) const {
   constexpr size_t kBucketShare = 10;
   size_t bytes = EntryClasses::bytes(EntryClasses::of(entry.total_bytes())) + kBucketShare;
