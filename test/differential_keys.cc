@@ -190,6 +190,15 @@ void gen_sort(Stream& s, Argv* argv) {
   if (s.random.one_in(10)) argv->push_back("STORE");
 }
 
+// Short, or not at all.
+void gen_wait(Stream& s, Argv* argv) {
+  if (s.random.one_in(2)) {
+    argv->insert(argv->end(), {odd_number(s.random), "1"});
+  } else {
+    argv->insert(argv->end(), {s.random.one_in(2) ? "0" : "-1", odd_number(s.random)});
+  }
+}
+
 }  // namespace
 
 const Generator kKeyGenerators[] = {
@@ -205,6 +214,7 @@ const Generator kKeyGenerators[] = {
     {"KEYS", 10, gen_keys_pattern},
     {"SCAN", 30, gen_scan},
     {"RANDOMKEY", 15, gen_no_argument},
+    {"WAIT", 3, gen_wait},
     {"SORT", 20, gen_sort},
     {"SORT_RO", 10, gen_sort_ro},
     {"TYPE", 25, gen_key},

@@ -30,7 +30,8 @@ struct Env {
   uint32_t clock = 0;             // the entries' access clock at that time
   bool rdbcompression = true;     // for DUMP
   uint64_t changes = 0;           // made by this loop so far
-  bool all_locked = false;        // by this loop, which runs a transaction: every stripe
+  bool in_transaction = false;    // commands that wait reply at once
+  bool all_locked = false;        // by this loop, for a transaction: every stripe
   RandomNumbers random = RandomNumbers(random_hash_secret().a);
 };
 

@@ -171,7 +171,10 @@ void Batch::execute(const Request& request) {
   }
   error_replies_ += reply.errors();
   if (reply.failed()) session.close_after_reply = true;
-  if (!hears_reply(session, replies_before)) session.output.truncate(output_before);
+  if (!hears_reply(session, replies_before)) {
+    session.output.truncate(output_before);
+    session.wait.heard = false;
+  }
   env_.output_room_bytes -= int64_t(session.output.size() - output_before);
 }
 

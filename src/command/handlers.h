@@ -101,6 +101,10 @@ void run_memory_help(Call&);
 void run_time(Call&);
 void run_shutdown(Call&);
 
+// server/wait.cc
+void run_wait(Call&);
+void run_waitaof(Call&);
+
 // server/persist.cc
 void run_save(Call&);
 void run_bgsave(Call&);
