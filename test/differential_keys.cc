@@ -46,10 +46,12 @@ void gen_restore(Stream& s, Argv* argv) {
       std::to_string((absolute ? 9'800'000'000'000 : 100'000'000) + int64_t(s.random.below(1000)));
   argv->insert(argv->end(), {any_key(s), s.random.one_in(2) ? "0" : far, payload});
   if (s.random.one_in(10)) (*argv)[2] = s.random.one_in(2) ? "-1" : odd_number(s.random);
-  // A small number may be over before both servers are asked.
+  // A small number may be over before both servers are asked; it stays absolute also when the last
+  // word is taken away.
   const bool is_far = (*argv)[2].size() > 9 || (*argv)[2] == "0" || (*argv)[2] == "-1";
   if (absolute || !is_far) argv->push_back("ABSTTL");
   if (s.random.one_in(2)) argv->push_back("REPLACE");
+  if (!is_far) argv->push_back("absttl");
   if (s.random.one_in(6)) argv->insert(argv->end(), {"IDLETIME", odd_number(s.random)});
   if (s.random.one_in(6)) argv->insert(argv->end(), {"FREQ", odd_number(s.random)});
   if (s.random.one_in(6)) argv->push_back(s.random.pick(kOptions));
@@ -190,10 +192,11 @@ void gen_sort(Stream& s, Argv* argv) {
   if (s.random.one_in(10)) argv->push_back("STORE");
 }
 
-// Short, or not at all.
+// Short, or not at all. Not for more than 2^31 replicas, where Redis counts wrongly.
 void gen_wait(Stream& s, Argv* argv) {
+  static const char* const kReplicas[] = {"0", "1", "2", "-1", "2147483647", "x", "", "1.0", "+1"};
   if (s.random.one_in(2)) {
-    argv->insert(argv->end(), {odd_number(s.random), "1"});
+    argv->insert(argv->end(), {s.random.pick(kReplicas), "1"});
   } else {
     argv->insert(argv->end(), {s.random.one_in(2) ? "0" : "-1", odd_number(s.random)});
   }

@@ -86,12 +86,12 @@ struct Command {
   const char* summary = "";
   uint32_t categories = 0;
   KeyRange keys = {};
-  KeySpec specs[3] = {};
-  const char* tips = "";                 // separated by spaces
-  const Command* subcommands = nullptr;  // ends with a row without a name
   // For a command whose keys are not all in `keys`: which word is key number `index`; 0: there are
   // not so many. The arity fits.
   size_t (*find_key)(const std::string_view* words, size_t count, size_t index) = nullptr;
+  KeySpec specs[3] = {};
+  const char* tips = "";                 // separated by spaces
+  const Command* subcommands = nullptr;  // ends with a row without a name
 
   bool arity_fits(size_t words) const {
     return arity >= 0 ? words == size_t(arity) : words >= size_t(-arity);
