@@ -122,6 +122,29 @@ TEST(snapshot, is_the_state_of_one_instant) {
   }
 }
 
+// A copy may outlive a flush, so what it was made from is saved, once.
+TEST(snapshot, has_what_was_copied_before_a_flush) {
+  Keyspace keyspace;
+  CHECK(keyspace.open(kDatabases, 2));
+  put(keyspace, 0, "source", {"text"});
+  put(keyspace, 0, "other", {"text"});
+  Collector sink;
+  keyspace.lock_all();
+  keyspace.begin_snapshot(&sink);
+  keyspace.unlock_all();
+  keyspace.save_as_source(0, keyspace.find(0, keyspace.key("source")));
+  keyspace.save_as_source(0, keyspace.find(0, keyspace.key("source")));
+  put(keyspace, 1, "copy", {"text"});
+  keyspace.lock_all();
+  keyspace.flush(0);
+  keyspace.unlock_all();
+  ignix::SnapshotWalk walk;
+  while (keyspace.walk_snapshot(walk, sink)) continue;
+  keyspace.end_snapshot();
+  const Model expected = {{{0, "source"}, {"text"}}};
+  CHECK(sink.saved == expected);
+}
+
 std::string file_of(Keyspace& keyspace, const std::string& path) {
   ignix::SnapshotProgress progress;
   ignix::Snapshot snapshot(keyspace, progress);

@@ -79,8 +79,9 @@ void run_copy(Call& call) {
   const Key from = call.key(0), to = call.key(1);
   if (options.db == call.db() && from.text == to.text) return reply_same_object(call);
   const bool taken = find_live_in(call, options.db, to);
-  const Entry* entry = find_for_read(call, from);
+  Entry* entry = find_for_read(call, from);
   if (!entry || (taken && !options.replace)) return call.reply.integer(0);
+  call.keyspace().save_as_source(call.db(), entry);
   if (!put_value_of(call, *entry, options.db, to, call.env.clock)) return reply_out_of_memory(call);
   call.log_change();
   call.reply.integer(1);

@@ -117,6 +117,14 @@ class Keyspace {
   // no memory for that: then nothing has changed.
   bool set_expiry(int db, const Key& key, Entry* entry, int64_t expiry_ms);
 
+  // Before a record is logged that takes what it needs from an entry it does not change, as COPY's
+  // does: a snapshot has the entry then, even if a flush takes it away before the walk has come.
+  void save_as_source(int db, Entry* entry) {
+    if (!snapshot_ || entry->epoch() == epoch_) return;
+    save_before_change(db, entry);
+    entry->set_epoch(epoch_);
+  }
+
   // False if it is not there.
   bool erase(int db, const Key& key);
 

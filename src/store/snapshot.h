@@ -9,8 +9,11 @@
 // epoch again.
 //
 // Buckets split while the walk goes on: entries only move upwards, to where it has yet to come.
-// They are not joined meanwhile. Databases that are swapped keep the number that they had at the
-// instant. A walk that has begun must be finished, if only for the epochs.
+// They are not joined meanwhile. A flush takes away what was not saved: the records of before it
+// change nothing that outlives it, and where they take something from an entry that they do not
+// change, it was saved for that (Keyspace::save_as_source()). Databases that are swapped keep the
+// number that they had at the instant. A walk that has begun must be finished, if only for the
+// epochs.
 #pragma once
 
 #include <cstdint>
