@@ -1,5 +1,11 @@
 #include "base/number.h"
 
+#include <ctype.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include <cmath>
 #include <cstring>
 
 namespace ignix {
@@ -50,6 +56,27 @@ size_t format_integer(int64_t value, char* out) {
   } else {
     p[-1] = char('0' + left);
   }
+  return length;
+}
+
+bool parse_long_double(std::string_view text, long double& out) {
+  char terminated[kLongDoubleBytesMax];
+  if (text.empty() || text.size() >= sizeof terminated || isspace(uint8_t(text[0]))) return false;
+  memcpy(terminated, text.data(), text.size());
+  terminated[text.size()] = '\0';
+  char* end;
+  errno = 0;
+  out = strtold(terminated, &end);
+  if (size_t(end - terminated) != text.size() || std::isnan(out)) return false;
+  return errno != ERANGE || (!std::isinf(out) && out != 0);
+}
+
+size_t format_long_double(long double value, char out[kLongDoubleBytesMax]) {
+  const int written = snprintf(out, kLongDoubleBytesMax, "%.17Lf", value);
+  size_t length = size_t(written);
+  while (out[length - 1] == '0') length--;
+  if (out[length - 1] == '.') length--;
+  if (length == 2 && out[0] == '-' && out[1] == '0') out[0] = '0', length = 1;
   return length;
 }
 

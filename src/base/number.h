@@ -25,6 +25,16 @@ inline unsigned digit_count(uint64_t value) {
   return digits + (value >= 10) + (value >= 100) + (value >= 1000);
 }
 
+// Room for what format_long_double() writes: any finite value has fewer digits.
+constexpr size_t kLongDoubleBytesMax = 5 * 1024;
+
+// A decimal or hexadecimal float, or an infinity: what strtold(3) takes, without spaces around it
+// and neither too large nor too small for a long double. "nan" is none.
+bool parse_long_double(std::string_view text, long double& out);
+
+// With up to 17 digits behind the point, as few as are not zero; returns the length of the text.
+size_t format_long_double(long double value, char out[kLongDoubleBytesMax]);
+
 // "64mb", "1g", "100": bytes, with the units of redis.conf (k, kb, m, mb, g, gb; kb is 1024, k is
 // 1000). False for anything else or past 63 bits.
 bool parse_memory(std::string_view text, int64_t& bytes);

@@ -55,6 +55,10 @@ bool int_argument(Call& call, std::string_view text, int& value, const char* err
 bool database_argument(Call& call, std::string_view text, int& db);
 bool check_database(Call& call, int db);
 
+// False, and the error is replied, if a string of `length` bytes and so many more would be longer
+// than proto-max-bulk-len. In range.cc.
+bool check_string_length(Call& call, size_t length, size_t added);
+
 void reply_syntax_error(Call& call);
 void reply_wrong_type(Call& call);
 void reply_out_of_memory(Call& call);

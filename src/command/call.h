@@ -29,6 +29,7 @@ struct Env {
   int64_t output_room_bytes = 0;  // what all clients' replies may still grow by in this turn
   uint32_t clock = 0;             // the entries' access clock at that time
   bool rdbcompression = true;     // for DUMP
+  int64_t string_bytes_max = INT64_MAX;  // proto-max-bulk-len, for strings that are made here
   uint64_t changes = 0;           // made by this loop so far
   bool in_transaction = false;    // commands that wait reply at once
   bool all_locked = false;        // by this loop, for a transaction: every stripe

@@ -15,6 +15,23 @@ void run_incr(Call&);
 void run_incrby(Call&);
 void run_decr(Call&);
 void run_decrby(Call&);
+void run_incrbyfloat(Call&);
+void run_msetnx(Call&);
+void run_setex(Call&);
+void run_psetex(Call&);
+void run_setnx(Call&);
+void run_getset(Call&);
+void run_getdel(Call&);
+void run_getex(Call&);
+
+// range.cc
+void run_append(Call&);
+void run_setrange(Call&);
+void run_getrange(Call&);
+void run_strlen(Call&);
+
+// lcs.cc
+void run_lcs(Call&);
 
 // keys.cc
 void run_del(Call&);

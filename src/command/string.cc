@@ -1,6 +1,8 @@
 // Strings: GET, SET and the like.
 #include "store/string.h"
 
+#include <cmath>
+
 #include "command/access.h"
 #include "command/handlers.h"
 
@@ -16,6 +18,7 @@ enum SetFlag : unsigned {
   kPx = 1 << 5,
   kExat = 1 << 6,
   kPxat = 1 << 7,
+  kPersist = 1 << 8,
   kAnyExpiry = kEx | kPx | kExat | kPxat,
 };
 
@@ -24,27 +27,38 @@ struct SetOptions {
   std::string_view expiry;  // the number, if one of kAnyExpiry is set
 };
 
-// Options in any order. One that contradicts an earlier one is a syntax error; the same expiry
-// option again overrides.
-bool parse_set_options(Call& call, SetOptions& options) {
-  static constexpr struct {
-    std::string_view word;
-    unsigned flag, excluded;
-  } kOptions[] = {
-      {"nx", kNx, kXx},
-      {"xx", kXx, kNx},
-      {"get", kGet, 0},
-      {"keepttl", kKeepTtl, kAnyExpiry},
-      {"ex", kEx, kKeepTtl | (kAnyExpiry & ~kEx)},
-      {"px", kPx, kKeepTtl | (kAnyExpiry & ~kPx)},
-      {"exat", kExat, kKeepTtl | (kAnyExpiry & ~kExat)},
-      {"pxat", kPxat, kKeepTtl | (kAnyExpiry & ~kPxat)},
-  };
-  for (size_t i = 3; i < call.word_count; i++) {
+struct SetOption {
+  std::string_view word;
+  unsigned flag, excluded;
+};
+constexpr SetOption kSetOptions[] = {
+    {"nx", kNx, kXx},
+    {"xx", kXx, kNx},
+    {"get", kGet, 0},
+    {"keepttl", kKeepTtl, kAnyExpiry},
+    {"ex", kEx, kKeepTtl | (kAnyExpiry & ~kEx)},
+    {"px", kPx, kKeepTtl | (kAnyExpiry & ~kPx)},
+    {"exat", kExat, kKeepTtl | (kAnyExpiry & ~kExat)},
+    {"pxat", kPxat, kKeepTtl | (kAnyExpiry & ~kPxat)},
+    {},
+};
+constexpr SetOption kGetexOptions[] = {
+    {"persist", kPersist, kAnyExpiry},
+    {"ex", kEx, kPersist | (kAnyExpiry & ~kEx)},
+    {"px", kPx, kPersist | (kAnyExpiry & ~kPx)},
+    {"exat", kExat, kPersist | (kAnyExpiry & ~kExat)},
+    {"pxat", kPxat, kPersist | (kAnyExpiry & ~kPxat)},
+    {},
+};
+
+// Options in any order, from word `first` on. One that contradicts an earlier one is a syntax
+// error; the same expiry option again overrides.
+bool parse_options(Call& call, const SetOption* known, size_t first, SetOptions& options) {
+  for (size_t i = first; i < call.word_count; i++) {
     unsigned flag = 0;
-    for (const auto& option : kOptions) {
-      if (!(options.flags & option.excluded) && equal_ignoring_case(call.words[i], option.word)) {
-        flag = option.flag;
+    for (const SetOption* option = known; option->flag; option++) {
+      if (!(options.flags & option->excluded) && equal_ignoring_case(call.words[i], option->word)) {
+        flag = option->flag;
       }
     }
     const bool takes_number = flag & kAnyExpiry;
@@ -127,7 +141,8 @@ void run_set(Call& call) {
   int64_t expiry_ms;
   if (call.word_count == 3) {
     expiry_ms = kNoExpiry;
-  } else if (!parse_set_options(call, options) || !parse_expiry(call, options, expiry_ms)) {
+  } else if (!parse_options(call, kSetOptions, 3, options) ||
+             !parse_expiry(call, options, expiry_ms)) {
     return;
   }
   const Key key = call.key(0);
@@ -152,6 +167,82 @@ void run_set(Call& call) {
   if (!(options.flags & kGet)) call.reply.ok();
 }
 
+namespace {
+
+// SETEX and PSETEX: the unit is one of SetFlag.
+void set_with_expiry(Call& call, unsigned unit) {
+  int64_t expiry_ms;
+  if (!parse_expiry(call, {unit, call.words[2]}, expiry_ms)) return;
+  const Key key = call.key(0);
+  find_live(call, key);  // an expired one goes by a record of its own
+  if (!store_string(call, key, call.words[3], expiry_ms)) return reply_out_of_memory(call);
+  log_set(call, key, call.words[3], expiry_ms);
+  call.reply.ok();
+}
+
+void delete_key(Call& call, const Key& key) {
+  call.keyspace().erase(call.db(), key);
+  const std::string_view change[] = {"DEL", key.text};
+  call.log_change(change, 2);
+}
+
+}  // namespace
+
+void run_setex(Call& call) { set_with_expiry(call, kEx); }
+void run_psetex(Call& call) { set_with_expiry(call, kPx); }
+
+void run_setnx(Call& call) {
+  const Key key = call.key(0);
+  if (find_live(call, key)) return call.reply.integer(0);
+  if (!store_string(call, key, call.words[2], kNoExpiry)) return reply_out_of_memory(call);
+  log_set(call, key, call.words[2], kNoExpiry);
+  call.reply.integer(1);
+}
+
+void run_getset(Call& call) {
+  const Key key = call.key(0);
+  const Entry* old = find_for_read(call, key);
+  if (!check_type(call, old, Type::kString)) return;
+  const size_t mark = call.reply.mark();
+  reply_value(call, old);
+  if (!store_string(call, key, call.words[2], kNoExpiry)) {
+    call.reply.rollback(mark);
+    return reply_out_of_memory(call);
+  }
+  log_set(call, key, call.words[2], kNoExpiry);
+}
+
+void run_getdel(Call& call) {
+  const Key key = call.key(0);
+  const Entry* entry = find_for_read(call, key);
+  if (!check_type(call, entry, Type::kString)) return;
+  reply_value(call, entry);
+  if (entry) delete_key(call, key);
+}
+
+void run_getex(Call& call) {
+  SetOptions options;
+  int64_t expiry_ms;
+  if (!parse_options(call, kGetexOptions, 2, options)) return;
+  const Key key = call.key(0);
+  Entry* entry = find_for_read(call, key);
+  if (!entry) return call.reply.null();
+  if (!check_type(call, entry, Type::kString) || !parse_expiry(call, options, expiry_ms)) return;
+  const size_t mark = call.reply.mark();
+  reply_value(call, entry);
+  if (expiry_ms != kNoExpiry && expiry_ms <= call.env.now_ms) return delete_key(call, key);
+  const bool persists = (options.flags & kPersist) && entry->has_expiry();
+  if (expiry_ms == kNoExpiry && !persists) return;
+  if (!call.keyspace().set_expiry(call.db(), key, entry, expiry_ms)) {
+    call.reply.rollback(mark);
+    return reply_out_of_memory(call);
+  }
+  char number[kIntegerBytesMax];
+  const std::string_view at = {number, format_integer(expiry_ms, number)};
+  const std::string_view change[] = {persists ? "PERSIST" : "PEXPIREAT", key.text, at};
+  call.log_change(change, persists ? 2 : 3);
+}
+
 void run_mget(Call& call) {
   const size_t keys = call.word_count - 1;
   call.reply.array(int64_t(keys));
@@ -161,17 +252,35 @@ void run_mget(Call& call) {
   }
 }
 
-void run_mset(Call& call) {
-  if (call.word_count % 2 == 0) return reply_wrong_arity(call);
+namespace {
+
+// False, and it has been replied, if there was no memory for all.
+bool set_all(Call& call) {
   for (size_t i = 0; i < (call.word_count - 1) / 2; i++) {
     if (!store_string(call, call.key(i), call.words[2 * i + 2], kNoExpiry)) {
       // What was set stays set, and the log must say so.
       if (i) call.log_change(call.words, 2 * i + 1);
-      return reply_out_of_memory(call);
+      reply_out_of_memory(call);
+      return false;
     }
   }
   call.log_change();
-  call.reply.ok();
+  return true;
+}
+
+}  // namespace
+
+void run_mset(Call& call) {
+  if (call.word_count % 2 == 0) return reply_wrong_arity(call);
+  if (set_all(call)) call.reply.ok();
+}
+
+void run_msetnx(Call& call) {
+  if (call.word_count % 2 == 0) return reply_wrong_arity(call);
+  for (size_t i = 0; i < (call.word_count - 1) / 2; i++) {
+    if (find_live(call, call.key(i))) return call.reply.integer(0);
+  }
+  if (set_all(call)) call.reply.integer(1);
 }
 
 namespace {
@@ -215,6 +324,29 @@ void run_decrby(Call& call) {
   if (!integer_argument(call, call.words[2], subtrahend)) return;
   if (subtrahend == INT64_MIN) return call.reply.error("ERR decrement would overflow");
   add_integer(call, -subtrahend);
+}
+
+// The log holds the sum: how floats are added is this machine's affair.
+void run_incrbyfloat(Call& call) {
+  const Key key = call.key(0);
+  Entry* entry = find_live(call, key);
+  if (!check_type(call, entry, Type::kString)) return;
+  StringScratch scratch;
+  long double value = 0, addend;
+  if ((entry && !parse_long_double(string_value(*entry, scratch), value)) ||
+      !parse_long_double(call.words[2], addend)) {
+    return call.reply.error("ERR value is not a valid float");
+  }
+  value += addend;
+  if (std::isnan(value) || std::isinf(value)) {
+    return call.reply.error("ERR increment would produce NaN or Infinity");
+  }
+  char text[kLongDoubleBytesMax];
+  const std::string_view sum = {text, format_long_double(value, text)};
+  const int64_t expiry_ms = entry ? entry->expiry_ms() : kNoExpiry;
+  if (!store_string(call, key, sum, expiry_ms)) return reply_out_of_memory(call);
+  log_set(call, key, sum, expiry_ms);
+  call.reply.bulk(sum);
 }
 
 }  // namespace ignix

@@ -346,7 +346,8 @@ void Loop::end_wait(Connection& c, bool on_disk) {
 }
 
 void Loop::parse_all() {
-  limits_.bulk_bytes = server_.config.bulk_bytes.load(std::memory_order_relaxed);
+  limits_.bulk_bytes = env_.string_bytes_max =
+      server_.config.bulk_bytes.load(std::memory_order_relaxed);
   query_limit_bytes_ = size_t(server_.config.query_buffer_bytes.load(std::memory_order_relaxed));
   watch_clients();
   log_tail_before_ = server_.ring.tail();

@@ -118,7 +118,7 @@ void BlockHeap::adopt(Block* block) {
   memcpy(block->data + block->length_bytes, "\r\n", kBlockTailBytes);
 }
 
-// The length line, so that it ends where the bytes begin.
+// The length line ends where the bytes begin.
 static void write_head(Block* block) {
   char digits[kIntegerBytesMax];
   const size_t count = format_integer(int64_t(block->length_bytes), digits);
@@ -130,12 +130,21 @@ static void write_head(Block* block) {
   memcpy(p + count, "\r\n", 2);
 }
 
-Block* BlockHeap::make_empty(size_t bytes) {
-  const size_t total = sizeof(Block) + bytes + kBlockTailBytes;
+void Block::set_length(size_t bytes) {
+  assert(bytes <= room_bytes);
+  length_bytes = bytes;
+  write_head(this);
+  memcpy(data + bytes, "\r\n", kBlockTailBytes);
+}
+
+Block* BlockHeap::make_roomy(size_t bytes, size_t room_bytes) {
+  assert(bytes <= room_bytes);
+  const size_t total = sizeof(Block) + room_bytes + kBlockTailBytes;
   Block* block = total <= kSlabBlockBytesMax ? make_in_slab(total) : make_mapped(total);
   if (!block) return nullptr;
   block->references.store(1, std::memory_order_relaxed);
   block->length_bytes = bytes;
+  block->room_bytes = room_bytes;
   block->heap = this;
   write_head(block);
   return block;
@@ -189,7 +198,7 @@ bool BlockHeap::unmap_some() {
     return true;
   }
   munmap(reinterpret_cast<char*>(block) + pages - kUnmapAtOnce, kUnmapAtOnce);
-  block->length_bytes -= kUnmapAtOnce;
+  block->room_bytes -= kUnmapAtOnce;
   dropped_bytes_ -= kUnmapAtOnce;
   pthread_mutex_lock(&lock_);
   block->next = dropped_;

@@ -5,7 +5,11 @@
 // is given back to the kernel by and by, since unmapping half a gigabyte takes milliseconds.
 //
 // Around its bytes stand the length line and the line end of a bulk string, so that a reply is one
-// run of memory. The bytes never change once the block is a value: a reply may be under way.
+// run of memory. The bytes of a value never change while anybody else has a reference: a reply, or
+// a snapshot, may be under way. Whoever has the only one, under the stripe's lock, may change them,
+// and their number within the block's room (set_length). A string that grows again and again is
+// given room for a quarter more each time, so that appending costs the same for a long one as for a
+// short.
 //
 // The pages of a block may be lent to the kernel, which then sends from them long after the last
 // reference is gone. Lent bytes are never written again: their pages are unmapped, and live on in
@@ -36,6 +40,7 @@ struct Block {
   std::atomic<uint8_t> copied_sends;  // several keys may share it: COPY
   uint8_t head_bytes;                 // the last so many of `head` are the length line
   uint64_t length_bytes;
+  uint64_t room_bytes;  // that length_bytes may become
   BlockHeap* heap;
   Ref ref;      // its place in the slabs; 0: a mapping of its own
   Block* next;  // in the heap's list of those to be unmapped
@@ -47,7 +52,13 @@ struct Block {
   std::string_view bulk() const {
     return {data - head_bytes, head_bytes + length_bytes + kBlockTailBytes};
   }
-  size_t total_bytes() const { return sizeof(Block) + length_bytes + kBlockTailBytes; }
+  size_t total_bytes() const { return sizeof(Block) + room_bytes + kBlockTailBytes; }
+  // Whether its bytes may be changed by who has a reference, and its stripe's lock.
+  bool is_own() const {
+    return references.load(std::memory_order_acquire) == 1 && !lent.load(std::memory_order_relaxed);
+  }
+  // Writes length line and line end; the bytes are the caller's affair.
+  void set_length(size_t bytes);
   // Whether it has its pages for itself, so that they can be lent.
   bool can_lend() const { return total_bytes() > kLendBytes; }
   // Asked each time it is sent. Whoever overwrites a lent value pays for new pages what a few
@@ -76,7 +87,9 @@ class BlockHeap {
   Block* make(std::string_view bytes);
   // The same, to be filled by the caller. It does not count as used, and is no value, until adopt()
   // is called: its length is only what a client has promised.
-  Block* make_empty(size_t bytes);
+  Block* make_empty(size_t bytes) { return make_roomy(bytes, bytes); }
+  // The same, which may become longer.
+  Block* make_roomy(size_t bytes, size_t room_bytes);
   // By whoever has filled it, before anybody else sees it. Writes the line end.
   void adopt(Block* block);
 

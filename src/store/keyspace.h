@@ -125,6 +125,9 @@ class Keyspace {
     entry->set_epoch(epoch_);
   }
 
+  // Before the value of an entry that find() has found is changed in place.
+  void prepare_change(int db, Entry* entry) { save_as_source(db, entry); }
+
   // False if it is not there.
   bool erase(int db, const Key& key);
 

@@ -26,6 +26,13 @@ bool encode_string(std::string_view value, BlockHeap& blocks, StringScratch& scr
 StoredValue block_value(Block* block, StringScratch& scratch);
 StoredValue encode_integer(int64_t value, StringScratch& scratch);
 
+// Makes `patch` stand at byte `offset` of the string `key`, whose entry is `entry` (nullptr: there
+// is none yet, and no expiry). The string becomes as long as needed; zeros fill what was not there.
+// A long one is changed in place if nobody else looks at it. False if there is no memory: then
+// nothing has changed. `patch` must not be of the value.
+bool patch_string(Keyspace& keyspace, int db, const Key& key, Entry* entry, size_t offset,
+                  std::string_view patch, uint32_t clock);
+
 // The value as an integer; false if it is not one.
 bool string_integer(const Entry& entry, int64_t& value);
 
