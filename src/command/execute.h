@@ -93,6 +93,7 @@ class Batch {
   void prefetch() const;
   bool admit(const Request& request) const;
   void execute(const Request& request);
+  bool refused(Call& call, const Request& request) const;
   void run_locked(Call& call, size_t hash_count);
   void clear();
 

@@ -30,6 +30,13 @@ void run_setrange(Call&);
 void run_getrange(Call&);
 void run_strlen(Call&);
 
+// transaction.cc
+void run_multi(Call&);
+void run_exec(Call&);
+void run_discard(Call&);
+void run_watch(Call&);
+void run_unwatch(Call&);
+
 // lcs.cc
 void run_lcs(Call&);
 

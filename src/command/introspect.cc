@@ -18,12 +18,19 @@ struct FlagName {
 
 // In Redis's order.
 constexpr FlagName kFlagNames[] = {
-    {kWrite, "write"},       {kReadonly, "readonly"},
-    {kDenyOom, "denyoom"},   {kAdmin, "admin"},
-    {kNoScript, "noscript"}, {kLoading, "loading"},
-    {kStale, "stale"},       {kFast, "fast"},
-    {kNoAuth, "no_auth"},    {kNoAsyncLoading, "no_async_loading"},
-    {kNoMulti, "no_multi"},  {kAllowBusy, "allow_busy"},
+    {kWrite, "write"},
+    {kReadonly, "readonly"},
+    {kDenyOom, "denyoom"},
+    {kAdmin, "admin"},
+    {kNoScript, "noscript"},
+    {kLoading, "loading"},
+    {kStale, "stale"},
+    {kFast, "fast"},
+    {kSkipSlowlog, "skip_slowlog"},
+    {kNoAuth, "no_auth"},
+    {kNoAsyncLoading, "no_async_loading"},
+    {kNoMulti, "no_multi"},
+    {kAllowBusy, "allow_busy"},
 };
 constexpr const char* kMovableKeys = "movablekeys";
 constexpr FlagName kKeyFlagNames[] = {
@@ -31,7 +38,8 @@ constexpr FlagName kKeyFlagNames[] = {
     {kKeyRemove, "RM"},     {kKeyAccess, "access"}, {kKeyUpdate, "update"},
     {kKeyInsert, "insert"}, {kKeyDelete, "delete"}, {kKeyVariableFlags, "variable_flags"},
 };
-constexpr const char* kGroupNames[] = {"string", "generic", "connection", "server"};
+constexpr const char* kGroupNames[] = {"string",       "generic", "connection", "server",
+                                       "transactions", "bitmap",  "hyperloglog"};
 
 template <size_t n>
 void reply_flags(Reply& reply, const FlagName (&names)[n], uint32_t flags,
@@ -67,6 +75,9 @@ std::vector<const char*> categories_of(const Command& command) {
   if (command.categories & kSetCategory) names.push_back("@set");
   if (command.categories & kSortedSetCategory) names.push_back("@sortedset");
   if (command.categories & kListCategory) names.push_back("@list");
+  if (command.group == Group::kTransactions) names.push_back("@transaction");
+  if (command.group == Group::kBitmap) names.push_back("@bitmap");
+  if (command.group == Group::kHyperloglog) names.push_back("@hyperloglog");
   if (command.group == Group::kString) names.push_back("@string");
   if ((flags & kAdmin) || (command.categories & kAdminCategory)) names.push_back("@admin");
   names.push_back(flags & kFast ? "@fast" : "@slow");

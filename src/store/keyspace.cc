@@ -101,11 +101,15 @@ void Keyspace::expect(int db, uint64_t keys) {
   }
 }
 
+thread_local int Keyspace::all_locked_ = 0;
+
 void Keyspace::lock_all() {
+  if (all_locked_++ > 0) return;
   for (uint32_t i = 0; i < stripe_count_; i++) lock(stripes_[i]);
 }
 
 void Keyspace::unlock_all() {
+  if (--all_locked_ > 0) return;
   for (uint32_t i = stripe_count_; i-- > 0;) unlock(stripes_[i]);
 }
 
@@ -136,6 +140,7 @@ bool Keyspace::put(int db, const Key& key, const StoredValue& value, int64_t exp
   const SlotPlace place = table(db, index).find(key.hash, key.text);
   const bool done = place ? replace(db, stripe, place, value, expiry_ms, clock)
                           : add(db, stripe, key, value, expiry_ms, clock);
+  if (done) touch_watched(db, key);
   if (!done && value.encoding == Encoding::kBlock) {
     Block* block;
     memcpy(&block, value.bytes.data(), sizeof block);
@@ -181,6 +186,7 @@ bool Keyspace::set_expiry(int db, const Key& key, Entry* old, int64_t expiry_ms)
   EntryShape after = before;
   after.has_expiry = expiry_ms != kNoExpiry;
   const size_t before_bytes = before.total_bytes(), after_bytes = after.total_bytes();
+  touch_watched(db, key);
   if (EntryClasses::of(before_bytes) == EntryClasses::of(after_bytes)) {
     save_before_change(db, old);
     old->set_expiry(expiry_ms);
@@ -239,6 +245,7 @@ bool Keyspace::erase(int db, const Key& key) {
   const Ref ref = place.ref();
   Entry* old = entry(ref);
   save_before_change(db, old);
+  touch_watched(db, key);
   state(db, index).expiries -= old->has_expiry();
   // While the entry's key can still be read: joining buckets hashes no keys, but splitting does.
   keys.erase(key.hash, place, !snapshot_);
@@ -246,8 +253,35 @@ bool Keyspace::erase(int db, const Key& key) {
   return true;
 }
 
+void Keyspace::watch(int db, const Key& key, std::atomic<bool>* touched) {
+  Stripe& stripe = stripe_of(key.hash);
+  if (!stripe.watched) stripe.watched = std::make_unique<WatchList>();
+  stripe.watched->add({key.hash, db, std::string(key.text), touched});
+}
+
+void Keyspace::unwatch(uint64_t hash, const std::atomic<bool>* touched) {
+  Stripe& stripe = stripe_of(hash);
+  if (!stripe.watched) return;
+  stripe.watched->remove(touched);
+  if (stripe.watched->empty()) stripe.watched.reset();
+}
+
+// A database is about to be flushed, or to change places with another one: a watched key that
+// neither has is not touched. With all stripes locked.
+void Keyspace::touch_watched_in(int db, int other) {
+  for (uint32_t i = 0; i < stripe_count_; i++) {
+    if (!stripes_[i].watched) continue;
+    stripes_[i].watched->for_each([&](const WatchedKey& each) {
+      if (each.db != db && each.db != other) return;
+      const Key key = {each.hash, each.key};
+      if (find(db, key) || find(other, key)) each.touched->store(true);
+    });
+  }
+}
+
 void Keyspace::swap(int one, int other) {
   if (one == other) return;
+  touch_watched_in(one, other);
   pthread_mutex_lock(&areas_lock_);
   areas_[other].store(areas_[one].exchange(areas_[other].load()));
   pthread_mutex_unlock(&areas_lock_);
