@@ -36,6 +36,7 @@ struct Generator {
 extern const Generator kServerGenerators[];
 extern const Generator kStringGenerators[];
 extern const Generator kKeyGenerators[];
+extern const Generator kBitmapGenerators[];
 extern const Generator kTransactionGenerators[];  // for streams of their own
 
 // Differences that are meant.

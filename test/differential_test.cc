@@ -367,7 +367,8 @@ void open_pair(Pair& pair, size_t c, int resp) {
 
 Choice choose_generators(const Stream& s) {
   Choice choice;
-  std::vector<const Generator*> families = {kServerGenerators, kStringGenerators, kKeyGenerators};
+  std::vector<const Generator*> families = {kServerGenerators, kStringGenerators, kKeyGenerators,
+                                            kBitmapGenerators};
   if (s.transactions) families.push_back(kTransactionGenerators);
   for (const Generator* family : families) {
     for (; family->name; family++) {

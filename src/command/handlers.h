@@ -37,6 +37,17 @@ void run_discard(Call&);
 void run_watch(Call&);
 void run_unwatch(Call&);
 
+// bitmap.cc
+void run_setbit(Call&);
+void run_getbit(Call&);
+void run_bitcount(Call&);
+void run_bitpos(Call&);
+void run_bitop(Call&);
+
+// bitfield.cc
+void run_bitfield(Call&);
+void run_bitfield_ro(Call&);
+
 // lcs.cc
 void run_lcs(Call&);
 

@@ -269,14 +269,11 @@ void Keyspace::unwatch(uint64_t hash, const std::atomic<bool>* touched) {
 // A database is about to be flushed, or to change places with another one: a watched key that
 // neither has is not touched. With all stripes locked.
 void Keyspace::touch_watched_in(int db, int other) {
-  for (uint32_t i = 0; i < stripe_count_; i++) {
-    if (!stripes_[i].watched) continue;
-    stripes_[i].watched->for_each([&](const WatchedKey& each) {
-      if (each.db != db && each.db != other) return;
-      const Key key = {each.hash, each.key};
-      if (find(db, key) || find(other, key)) each.touched->store(true);
-    });
-  }
+  for_each_watched([&](const WatchedKey& each) {
+    if (each.db != db && each.db != other) return;
+    const Key key = {each.hash, each.key};
+    if (find(db, key) || find(other, key)) each.touched->store(true);
+  });
 }
 
 void Keyspace::swap(int one, int other) {

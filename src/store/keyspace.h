@@ -139,6 +139,13 @@ class Keyspace {
   // Until unwatch(), `touched` becomes true when the key is changed, deleted or made.
   void watch(int db, const Key& key, std::atomic<bool>* touched);
   void unwatch(uint64_t hash, const std::atomic<bool>* touched);
+  // fn(const WatchedKey&) for each of them all. With all stripes locked.
+  template <typename Fn>
+  void for_each_watched(Fn fn) const {
+    for (uint32_t i = 0; i < stripe_count_; i++) {
+      if (stripes_[i].watched) stripes_[i].watched->for_each(fn);
+    }
+  }
 
   // False if it is not there.
   bool erase(int db, const Key& key);
