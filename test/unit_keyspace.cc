@@ -294,6 +294,88 @@ TEST(keyspace, blocks_outlive_their_keys) {
 }
 
 // Each has the other's keys, counts and memory, also where one was never used.
+// Strings changed in place: what a reply, a copy or the kernel still looks at does not change.
+struct Patched {
+  Patched() { CHECK(keyspace.open(1, 2)); }
+  bool patch(size_t offset, const std::string& bytes) {
+    const Key key = keyspace.key("key");
+    Locked locked(keyspace.stripe_of(key.hash));
+    return ignix::patch_string(keyspace, 0, key, keyspace.find(0, key), offset, bytes, 0);
+  }
+  std::string value() {
+    const Key key = keyspace.key("key");
+    Locked locked(keyspace.stripe_of(key.hash));
+    StringScratch scratch;
+    return std::string(ignix::string_value(*keyspace.find(0, key), scratch));
+  }
+  ignix::Block* block() {
+    const Key key = keyspace.key("key");
+    Locked locked(keyspace.stripe_of(key.hash));
+    return keyspace.find(0, key)->block();
+  }
+  Keyspace keyspace;
+};
+
+TEST(keyspace, patch_against_a_string) {
+  Patched it;
+  Random random(seed());
+  std::string expected;
+  for (int i = 0; i < 4000; i++) {
+    if (i % 100 == 0) {
+      expected = i % 200 ? "-12" : random.letters(random.below(3000));
+      CHECK(put(it.keyspace, 0, "key", expected, i % 300 ? kNoExpiry : 1234));
+    }
+    const size_t most = i % 7 ? expected.size() : expected.size() + 700;
+    const size_t offset = random.one_in(3) ? expected.size() : random.below(most + 1);
+    const std::string bytes = random.letters(random.below(random.one_in(9) ? 2000 : 30));
+    CHECK(it.patch(offset, bytes));
+    if (expected.size() < offset + bytes.size()) expected.resize(offset + bytes.size());
+    expected.replace(offset, bytes.size(), bytes);
+    CHECK_EQ(it.value(), expected);
+  }
+}
+
+TEST(keyspace, patch_of_a_block_in_use) {
+  Patched it;
+  const std::string old(100 << 10, 'o');
+  CHECK(put(it.keyspace, 0, "key", old));
+  ignix::Block* const first = it.block();
+  CHECK(it.patch(3, "new"));
+  CHECK(it.block() == first);  // nobody else looks: in place
+  CHECK(it.patch(3, "ooo"));
+
+  ignix::hold_block(first);  // a reply is under way
+  CHECK(it.patch(3, "new"));
+  CHECK(it.block() != first);
+  CHECK(first->view() == old);
+  ignix::drop_block(first);
+
+  ignix::Block* const second = it.block();
+  second->lent.store(true);  // the kernel may still send from it
+  CHECK(it.patch(4, "E"));
+  CHECK(it.block() != second);
+  CHECK_EQ(it.value().substr(0, 8), "ooonEwoo");
+}
+
+// Appending byte by byte makes a new block only now and then; a string that is only set has no
+// room to spare.
+TEST(keyspace, patch_appends_in_place) {
+  Patched it;
+  const std::string start(5000, 's');
+  CHECK(put(it.keyspace, 0, "key", start));
+  CHECK_EQ(it.block()->room_bytes, start.size());
+  const ignix::Block* last = it.block();
+  int moves = 0;
+  for (int i = 0; i < 200000; i++) {
+    CHECK(it.patch(start.size() + size_t(i), "x"));
+    moves += it.block() != last;
+    last = it.block();
+  }
+  CHECK(moves < 25);
+  CHECK(last->room_bytes <= last->length_bytes * 5 / 4);
+  CHECK_EQ(it.value(), start + std::string(200000, 'x'));
+}
+
 TEST(keyspace, swap) {
   Keyspace keyspace;
   CHECK(keyspace.open(kDatabases, 2));

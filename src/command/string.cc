@@ -300,11 +300,11 @@ void add_integer(Call& call, int64_t addend) {
     return;
   }
   StringScratch scratch;
-  const int64_t expiry_ms = entry ? entry->expiry_ms() : kNoExpiry;
-  if (!call.keyspace().put(call.db(), key, encode_integer(value, scratch), expiry_ms,
-                           call.env.clock)) {
-    return reply_out_of_memory(call);
-  }
+  const StoredValue sum = encode_integer(value, scratch);
+  const bool stored = entry ? call.keyspace().replace(call.db(), key, entry, sum,
+                                                      entry->expiry_ms(), call.env.clock)
+                            : call.keyspace().put(call.db(), key, sum, kNoExpiry, call.env.clock);
+  if (!stored) return reply_out_of_memory(call);
   call.log_change();
   call.reply.integer(value);
 }

@@ -138,8 +138,18 @@ bool Keyspace::put(int db, const Key& key, const StoredValue& value, int64_t exp
   const uint32_t index = stripe_index(key.hash);
   Stripe& stripe = stripes_[index];
   const SlotPlace place = table(db, index).find(key.hash, key.text);
-  const bool done = place ? replace(db, stripe, place, value, expiry_ms, clock)
-                          : add(db, stripe, key, value, expiry_ms, clock);
+  return finish_put(db, key, value,
+                    place ? replace_at(db, key, entry(place.ref()), place, value, expiry_ms, clock)
+                          : add(db, stripe, key, value, expiry_ms, clock));
+}
+
+bool Keyspace::replace(int db, const Key& key, Entry* old, const StoredValue& value,
+                       int64_t expiry_ms, uint32_t clock) {
+  return finish_put(db, key, value, replace_at(db, key, old, {}, value, expiry_ms, clock));
+}
+
+// Takes over a block's reference, whatever became of it.
+bool Keyspace::finish_put(int db, const Key& key, const StoredValue& value, bool done) {
   if (done) touch_watched(db, key);
   if (!done && value.encoding == Encoding::kBlock) {
     Block* block;
@@ -150,10 +160,11 @@ bool Keyspace::put(int db, const Key& key, const StoredValue& value, int64_t exp
 }
 
 // The key stays as it is stored. An entry whose size class does not change is written in place.
-bool Keyspace::replace(int db, Stripe& stripe, SlotPlace place, const StoredValue& value,
-                       int64_t expiry_ms, uint32_t clock) {
-  const Ref old_ref = place.ref();
-  Entry* old = entry(old_ref);
+// `place` is where its slot is, if that is known; else it is looked for when it is needed.
+bool Keyspace::replace_at(int db, const Key& key, Entry* old, SlotPlace place,
+                          const StoredValue& value, int64_t expiry_ms, uint32_t clock) {
+  const uint32_t index = stripe_index(key.hash);
+  Stripe& stripe = stripes_[index];
   const EntryShape before = old->shape();
   EntryShape after = before;
   after.type = value.type;
@@ -171,11 +182,12 @@ bool Keyspace::replace(int db, Stripe& stripe, SlotPlace place, const StoredValu
     save_before_change(db, old);
     drop_value(old);
     entry(ref)->write(after, old->stored_key(), value.bytes, expiry_ms, clock, epoch_);
+    const Ref old_ref = ref_of(old);
+    if (!place) place = table(db, index).find_ref(key.hash, old_ref);
     place.bucket->set_ref(place.slot, ref);
     stripe.heap.free(old_ref, before_bytes);
   }
-  state(db, uint32_t(&stripe - stripes_.get())).expiries +=
-      uint64_t(after.has_expiry) - uint64_t(before.has_expiry);
+  state(db, index).expiries += uint64_t(after.has_expiry) - uint64_t(before.has_expiry);
   return true;
 }
 

@@ -117,6 +117,10 @@ class Keyspace {
   // reference, also when it fails. False if there is no memory: then nothing has changed.
   bool put(int db, const Key& key, const StoredValue& value, int64_t expiry_ms, uint32_t clock);
 
+  // The same for a key whose entry, `old`, find() has just found: spares the second look-up.
+  bool replace(int db, const Key& key, Entry* old, const StoredValue& value, int64_t expiry_ms,
+               uint32_t clock);
+
   // Gives the key's entry, which find() has found, another expiry, or none (kNoExpiry). The value
   // is left as it is; the entry moves only if it falls into another size class. False if there is
   // no memory for that: then nothing has changed.
@@ -232,8 +236,9 @@ class Keyspace {
   void drop_blocks(Entry* entry);
   void drop_value(Entry* entry);
   void free_entry(Stripe& stripe, Ref ref);
-  bool replace(int db, Stripe& stripe, SlotPlace place, const StoredValue& value, int64_t expiry_ms,
-               uint32_t clock);
+  bool replace_at(int db, const Key& key, Entry* old, SlotPlace place, const StoredValue& value,
+                  int64_t expiry_ms, uint32_t clock);
+  bool finish_put(int db, const Key& key, const StoredValue& value, bool done);
   // Before an entry is changed or deleted: a snapshot may not have it yet.
   void save_before_change(int db, const Entry* entry) {
     if (snapshot_ && entry->epoch() != epoch_) snapshot_->save(db_at_instant_[size_t(db)], *entry);

@@ -38,6 +38,12 @@ bool patch_block(Keyspace& keyspace, int db, const Key& key, Entry* entry, const
   return true;
 }
 
+bool put_string(Keyspace& keyspace, int db, const Key& key, Entry* old, const StoredValue& value,
+                uint32_t clock) {
+  return old ? keyspace.replace(db, key, old, value, old->expiry_ms(), clock)
+             : keyspace.put(db, key, value, kNoExpiry, clock);
+}
+
 }  // namespace
 
 bool patch_string(Keyspace& keyspace, int db, const Key& key, Entry* entry, size_t offset,
@@ -52,14 +58,13 @@ bool patch_string(Keyspace& keyspace, int db, const Key& key, Entry* entry, size
            keyspace.put(db, key, stored, kNoExpiry, clock);
   }
   const std::string_view old = entry ? string_value(*entry, scratch) : std::string_view();
-  const int64_t expiry_ms = entry ? entry->expiry_ms() : kNoExpiry;
   const size_t length = std::max(old.size(), patch.end());
   if (length <= kEmbeddedBytesMax) {
     char whole[kEmbeddedBytesMax];
     if (!old.empty()) memcpy(whole, old.data(), old.size());
     apply(patch, whole, old.size(), false);
     const StoredValue value = {Type::kString, Encoding::kEmbedded, {whole, length}};
-    return keyspace.put(db, key, value, expiry_ms, clock);
+    return put_string(keyspace, db, key, entry, value, clock);
   }
   const bool grows_again = was_block && length > old.size();
   const size_t room = grows_again ? length + length / kRoomShare : length;
@@ -69,7 +74,7 @@ bool patch_string(Keyspace& keyspace, int db, const Key& key, Entry* entry, size
   apply(patch, block->data, old.size(), room > kFreshBytes);
   keyspace.blocks().adopt(block);
   StringScratch place;
-  return keyspace.put(db, key, block_value(block, place), expiry_ms, clock);
+  return put_string(keyspace, db, key, entry, block_value(block, place), clock);
 }
 
 std::string_view string_value(const Entry& entry, StringScratch& scratch) {
