@@ -24,6 +24,7 @@ struct Stream {
   bool killed = false;  // ignix keeps its log, and is killed and started again now and then
   bool transactions = false;  // MULTI and its kin are among the commands
   int resp = 2;         // the protocol that connections speak after they are opened
+  const struct Generator* focus = nullptr;  // a family that counts tenfold
 };
 
 struct Generator {
@@ -37,6 +38,7 @@ extern const Generator kServerGenerators[];
 extern const Generator kStringGenerators[];
 extern const Generator kKeyGenerators[];
 extern const Generator kBitmapGenerators[];
+extern const Generator kHyperloglogGenerators[];
 extern const Generator kTransactionGenerators[];  // for streams of their own
 
 // Differences that are meant.

@@ -368,11 +368,12 @@ void open_pair(Pair& pair, size_t c, int resp) {
 Choice choose_generators(const Stream& s) {
   Choice choice;
   std::vector<const Generator*> families = {kServerGenerators, kStringGenerators, kKeyGenerators,
-                                            kBitmapGenerators};
+                                            kBitmapGenerators, kHyperloglogGenerators};
   if (s.transactions) families.push_back(kTransactionGenerators);
   for (const Generator* family : families) {
+    const unsigned times = family == s.focus ? 10 : 1;
     for (; family->name; family++) {
-      for (unsigned i = 0; i < family->weight; i++) choice.by_weight.push_back(family);
+      for (unsigned i = 0; i < times * family->weight; i++) choice.by_weight.push_back(family);
     }
   }
   return choice;
@@ -490,6 +491,17 @@ TEST_LONG(differential, big_values) {
   s.killed = true;
   run_stream(s, commands_of_run() / 100);
 }
+
+void run_hyperloglogs(bool killed) {
+  Stream s(seed());
+  s.focus = kHyperloglogGenerators;
+  s.killed = killed;
+  s.resp = s.random.one_in(2) ? 3 : 2;
+  run_stream(s, commands_of_run() * 3 / 10);
+}
+
+TEST_LONG(differential, hyperloglog) { run_hyperloglogs(false); }
+TEST_LONG(differential, hyperloglog_killed) { run_hyperloglogs(true); }
 
 // ---- what COMMAND says of each command ----
 

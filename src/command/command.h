@@ -33,6 +33,9 @@ enum CommandFlag : uint32_t {
   kLocksStripes = 1 << 14,
   // Not told to clients: run at once between MULTI and EXEC.
   kInMulti = 1 << 15,
+  // Not told to clients: reads, and may keep what it has worked out in the value; the log has it
+  // then.
+  kWritesBack = 1 << 17,
 };
 
 // ACL categories beyond those that follow from the flags and the group.

@@ -48,6 +48,11 @@ void run_bitop(Call&);
 void run_bitfield(Call&);
 void run_bitfield_ro(Call&);
 
+// hyperloglog.cc
+void run_pfadd(Call&);
+void run_pfcount(Call&);
+void run_pfmerge(Call&);
+
 // lcs.cc
 void run_lcs(Call&);
 

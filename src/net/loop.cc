@@ -147,6 +147,7 @@ void Loop::turn() {
   env_.now_ms = wall_ms();
   env_.clock = access_clock(env_.now_ms);
   env_.rdbcompression = server_.config.rdbcompression;
+  env_.hll_sparse_bytes_max = server_.config.hll_sparse_bytes.load(std::memory_order_relaxed);
   now_mono_ms_ = monotonic_ms();
   continue_stalled();
   end_waits();

@@ -32,6 +32,7 @@ struct Config {
   std::atomic<int64_t> maxmemory{0};
   std::atomic<int64_t> query_buffer_bytes{kQueryBytesDefault};
   std::atomic<int64_t> bulk_bytes{kBulkBytesDefault};
+  std::atomic<int64_t> hll_sparse_bytes{kHllSparseBytesDefault};
   std::atomic<int64_t> appendonly{1};
   std::atomic<int64_t> appendfsync{1};
   std::atomic<int64_t> aof_load_truncated{1};

@@ -9,7 +9,9 @@ namespace ignix {
 // What had expired by then was deleted by a record of its own.
 RecordRunner::Lane::Lane(Server& server)
     : env{&server.keyspace, nullptr, nullptr, &server, nullptr, 0, 0, access_clock(wall_ms())},
-      batch(env) {}
+      batch(env) {
+  env.hll_sparse_bytes_max = server.config.hll_sparse_bytes;
+}
 
 void RecordRunner::Lane::run() {
   if (failed || batch.empty()) return;
@@ -77,7 +79,8 @@ bool RecordRunner::run_group(uint64_t offset) {
 bool RecordRunner::add_change(uint64_t offset) {
   const std::string_view name = record_[0];
   const Command* command = find_command(name);
-  if (!command || !((command->flags & kWrite) || std::string_view(command->name) == "select")) {
+  if (!command || !((command->flags & (kWrite | kWritesBack)) ||
+                    std::string_view(command->name) == "select")) {
     finish();
     fail(offset, "'" + std::string(name.substr(0, 32)) + "' is not a command that changes data");
     return false;

@@ -77,6 +77,20 @@ bool patch_string(Keyspace& keyspace, int db, const Key& key, Entry* entry, size
   return put_string(keyspace, db, key, entry, block_value(block, place), clock);
 }
 
+char* change_block(Keyspace& keyspace, int db, const Key& key, Entry* entry, uint32_t clock) {
+  keyspace.prepare_change(db, key, entry);
+  Block* block = entry->block();
+  if (block->is_own()) {
+    entry->touch(clock);
+    return block->data;
+  }
+  block = keyspace.blocks().make(block->view());
+  if (!block) return nullptr;
+  StringScratch place;
+  const StoredValue copy = block_value(block, place);
+  return keyspace.replace(db, key, entry, copy, entry->expiry_ms(), clock) ? block->data : nullptr;
+}
+
 std::string_view string_value(const Entry& entry, StringScratch& scratch) {
   switch (entry.encoding()) {
     case Encoding::kInteger:

@@ -33,6 +33,11 @@ StoredValue encode_integer(int64_t value, StringScratch& scratch);
 bool patch_string(Keyspace& keyspace, int db, const Key& key, Entry* entry, size_t offset,
                   std::string_view patch, uint32_t clock);
 
+// The bytes of the string `entry`, which is in a block, for the caller to change; if anybody else
+// looks at them, of a copy that takes their place. nullptr if there is no memory. The entry is not
+// valid any more.
+char* change_block(Keyspace& keyspace, int db, const Key& key, Entry* entry, uint32_t clock);
+
 // The value as an integer; false if it is not one.
 bool string_integer(const Entry& entry, int64_t& value);
 
