@@ -107,22 +107,12 @@ void gen_copy(Stream& s, Argv* argv) {
 
 void gen_one_key(Stream& s, Argv* argv) { argv->push_back(some_key(s)); }
 
-// Not where the server is killed: what CONFIG SET has set is forgotten then.
-void gen_config(Stream& s, Argv* argv) {
-  static const char* const kBytes[] = {
-      "0", "20", "100", "3000", "3000", "16kb", "9223372036854775807"};
-  argv->insert(argv->end(),
-               {"SET", "hll-sparse-max-bytes", s.killed ? "3000" : s.random.pick(kBytes)});
-}
-
 }  // namespace
 
 const Generator kHyperloglogGenerators[] = {
-    {"PFADD", 60, gen_pfadd},     {"PFCOUNT", 30, gen_some_keys},
-    {"PFMERGE", 10, gen_pfmerge}, {"SET", 6, gen_set_hyperloglog},
-    {"APPEND", 1, gen_append},    {"SETRANGE", 2, gen_setrange},
-    {"GET", 10, gen_one_key},     {"COPY", 2, gen_copy},
-    {"CONFIG", 1, gen_config},    {},
+    {"PFADD", 60, gen_pfadd},        {"PFCOUNT", 30, gen_some_keys}, {"PFMERGE", 10, gen_pfmerge},
+    {"SET", 6, gen_set_hyperloglog}, {"APPEND", 1, gen_append},      {"SETRANGE", 2, gen_setrange},
+    {"GET", 10, gen_one_key},        {"COPY", 2, gen_copy},          {},
 };
 
 }  // namespace test

@@ -350,9 +350,11 @@ void compare(const Batch& batch, size_t before, bool dbsize_is_exact,
 // ---- streams ----
 
 struct Pair {
-  explicit Pair(bool appendonly) : ignix({.program = Program::kIgnix, .appendonly = appendonly}) {}
+  explicit Pair(const Stream& s)
+      : ignix({.program = Program::kIgnix, .arguments = s.arguments, .appendonly = s.killed}),
+        redis({.program = Program::kRedis, .arguments = s.arguments}) {}
   Server ignix;
-  Server redis{{.program = Program::kRedis}};
+  Server redis;
   Client ignix_clients[kConnections];
   Client redis_clients[kConnections];
 };
@@ -412,7 +414,7 @@ void kill_and_restart(Pair& pair, const Stream& s) {
 void run_stream(Stream& s, size_t commands) {
   need_redis();
   s.keys = make_keys(s.random);
-  Pair pair(s.killed);
+  Pair pair(s);
   pair.ignix.start();
   pair.redis.start();
   for (size_t c = 0; c < kConnections; c++) open_pair(pair, c, s.resp);
@@ -493,7 +495,9 @@ TEST_LONG(differential, big_values) {
 }
 
 void run_hyperloglogs(bool killed) {
+  static const char* const kSparseBytes[] = {"0", "20", "100", "3000", "3000", "3000", "16kb"};
   Stream s(seed());
+  s.arguments = {"--hll-sparse-max-bytes", s.random.pick(kSparseBytes)};
   s.focus = kHyperloglogGenerators;
   s.killed = killed;
   s.resp = s.random.one_in(2) ? 3 : 2;

@@ -151,14 +151,18 @@ TEST(hyperloglog, log_of_redis) {
   CHECK_EQ(aof_of(server), log);
 }
 
+// CONFIG SET holds for what stands behind it in a pipeline.
 TEST(hyperloglog, sparse_bytes_are_limited) {
   Server server;
   server.start();
   Client client(server);
   CHECK_EQ(client.command({"CONFIG", "GET", "hll*"}),
            array({bulk("hll-sparse-max-bytes"), bulk("3000")}));
-  CHECK_EQ(client.command({"CONFIG", "SET", "hll-sparse-max-bytes", "0"}), kOk);
-  CHECK_EQ(client.command({"PFADD", "none"}), integer(1));
+  CHECK(client.send(encode({"CONFIG", "SET", "hll-sparse-max-bytes", "0"}) +
+                    encode({"PFADD", "at once", "x"}) + encode({"PFADD", "none"})));
+  CHECK_EQ(client.read_reply(), kOk);
+  for (int i = 0; i < 2; i++) CHECK_EQ(client.read_reply(), integer(1));
+  CHECK_EQ(value_of(client, "at once").size(), ignix::hll::kDenseBytes);
   CHECK_EQ(value_of(client, "none").size(), 18);
   CHECK_EQ(client.command({"PFADD", "one", "x"}), integer(1));
   CHECK_EQ(value_of(client, "one").size(), ignix::hll::kDenseBytes);

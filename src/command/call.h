@@ -31,7 +31,7 @@ struct Env {
   uint32_t clock = 0;                    // the entries' access clock at that time
   bool rdbcompression = true;            // for DUMP
   int64_t string_bytes_max = INT64_MAX;  // proto-max-bulk-len, for strings that are made here
-  int64_t hll_sparse_bytes_max = kHllSparseBytesDefault;  // hll-sparse-max-bytes
+  const std::atomic<int64_t>* hll_sparse_bytes = nullptr;  // hll-sparse-max-bytes
   uint64_t changes = 0;                  // made by this loop so far
   bool in_transaction = false;           // commands that wait reply at once
   std::string group = {};         // the records of the transaction that runs

@@ -101,6 +101,7 @@ bool Loop::open(const std::vector<int>& listeners, std::string& error) {
   for (int fd : listeners) opened = opened && io_->watch_listener(fd);
   if (!opened) error = std::string("cannot prepare an event loop: ") + strerror(errno);
   env_.loading = &server_.loading.active;
+  env_.hll_sparse_bytes = &server_.config.hll_sparse_bytes;
   if (server_.config.appendonly) {
     env_.log = &server_.ring;
     env_.writer = &server_.ring.writer(index_);
@@ -147,7 +148,6 @@ void Loop::turn() {
   env_.now_ms = wall_ms();
   env_.clock = access_clock(env_.now_ms);
   env_.rdbcompression = server_.config.rdbcompression;
-  env_.hll_sparse_bytes_max = server_.config.hll_sparse_bytes.load(std::memory_order_relaxed);
   now_mono_ms_ = monotonic_ms();
   continue_stalled();
   end_waits();

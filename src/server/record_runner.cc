@@ -10,7 +10,7 @@ namespace ignix {
 RecordRunner::Lane::Lane(Server& server)
     : env{&server.keyspace, nullptr, nullptr, &server, nullptr, 0, 0, access_clock(wall_ms())},
       batch(env) {
-  env.hll_sparse_bytes_max = server.config.hll_sparse_bytes;
+  env.hll_sparse_bytes = &server.config.hll_sparse_bytes;
 }
 
 void RecordRunner::Lane::run() {
