@@ -34,7 +34,7 @@ enum CommandFlag : uint32_t {
   // Not told to clients: run at once between MULTI and EXEC.
   kInMulti = 1 << 15,
   // Not told to clients: reads, and may keep what it has worked out in the value; the log has it
-  // then.
+  // then. So it waits for room there, but is not refused while the log cannot be written.
   kWritesBack = 1 << 17,
 };
 

@@ -124,7 +124,7 @@ bool Batch::admit(const Request& request) const {
   const Command& command = *request.command;
   const bool is_exec = command.run == run_exec && request.session->in_multi;
   const uint32_t flags = is_exec ? request.session->transaction->flags : command.flags;
-  if (!(flags & kWrite)) return true;
+  if (!(flags & (kWrite | kWritesBack))) return true;
   if (env_.keyspace->changes_must_wait()) return false;
   if (!env_.log) return true;
   if (env_.log->failure()) return true;

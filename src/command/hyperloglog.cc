@@ -36,6 +36,8 @@ bool store(Call& call, const Key& key, Entry* old, std::string_view bytes) {
              : call.keyspace().put(db, key, value, kNoExpiry, call.env.clock);
 }
 
+static_assert(hll::kDenseBytes > kEntryBytesMax);  // a dense one is always in a block
+
 // The words from number `first` on are added.
 void add_to_dense(Call& call, const Key& key, Entry* entry, size_t first) {
   char* const bytes = change_block(call.keyspace(), call.db(), key, entry, call.env.clock);
@@ -99,12 +101,10 @@ void run_pfadd(Call& call) {
 namespace {
 
 // The estimate is kept in the header, so that it need not be made again; that is a change, and the
-// log has it. But reading does not depend on the log, nor on memory: if that is in trouble, or a
-// snapshot has enough to do, the estimate is told and not kept.
+// log has it. But reading does not depend on a log that works, nor on memory: without, the estimate
+// is told and not kept.
 void keep_estimate(Call& call, const Key& key, Entry* entry, uint64_t cardinality) {
-  const LogRing* const log = call.env.log;
-  if (log && (log->failure() || log->room() < kLogSlackBytes)) return;
-  if (call.keyspace().changes_must_wait()) return;
+  if (call.env.log && call.env.log->failure()) return;
   char number[hll::kCardinalityBytes];
   hll::format_estimate(cardinality, number);
   if (patch_string(call.keyspace(), call.db(), key, entry, hll::kCardinalityOffset,

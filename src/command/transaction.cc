@@ -154,7 +154,7 @@ void note_refused(Call& call, size_t mark) {
 }
 
 size_t log_bytes_of(const Transaction& transaction) {
-  if (!(transaction.flags & kWrite)) return 0;
+  if (!(transaction.flags & (kWrite | kWritesBack))) return 0;
   return 2 * (transaction.bytes.size() + 32 * transaction.word_bytes.size());
 }
 
