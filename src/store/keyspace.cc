@@ -79,6 +79,7 @@ TableAreas* Keyspace::make_areas(int db) {
     return nullptr;
   }
   if (areas) areas->bell = &bell_;
+  if (areas) areas->deadlines.set_clock(&expiry_clock_);
   return areas;
 }
 
@@ -134,7 +135,7 @@ bool Keyspace::put(int db, const Key& key, const StoredValue& value, int64_t exp
   const uint32_t index = stripe_index(key.hash);
   Stripe& stripe = stripes_[index];
   const SlotPlace place = table(db, index).find(key.hash, key.text);
-  const bool done = place ? replace(db, stripe, place, value, expiry_ms, clock)
+  const bool done = place ? replace(db, stripe, key.hash, place, value, expiry_ms, clock)
                           : add(db, stripe, key, value, expiry_ms, clock);
   if (!done && value.encoding == Encoding::kBlock) {
     Block* block;
@@ -145,8 +146,8 @@ bool Keyspace::put(int db, const Key& key, const StoredValue& value, int64_t exp
 }
 
 // The key stays as it is stored. An entry whose size class does not change is written in place.
-bool Keyspace::replace(int db, Stripe& stripe, SlotPlace place, const StoredValue& value,
-                       int64_t expiry_ms, uint32_t clock) {
+bool Keyspace::replace(int db, Stripe& stripe, uint64_t hash, SlotPlace place,
+                       const StoredValue& value, int64_t expiry_ms, uint32_t clock) {
   const Ref old_ref = place.ref();
   Entry* old = entry(old_ref);
   const EntryShape before = old->shape();
@@ -169,8 +170,9 @@ bool Keyspace::replace(int db, Stripe& stripe, SlotPlace place, const StoredValu
     place.bucket->set_ref(place.slot, ref);
     stripe.heap.free(old_ref, before_bytes);
   }
-  state(db, uint32_t(&stripe - stripes_.get())).expiries +=
-      uint64_t(after.has_expiry) - uint64_t(before.has_expiry);
+  const uint32_t index = uint32_t(&stripe - stripes_.get());
+  state(db, index).expiries += uint64_t(after.has_expiry) - uint64_t(before.has_expiry);
+  if (after.has_expiry) table(db, index).note_expiry(hash, expiry_ms);
   return true;
 }
 
@@ -197,6 +199,7 @@ bool Keyspace::add(int db, Stripe& stripe, const Key& key, const StoredValue& va
     entry(ref)->write(shape, stored_key, value.bytes, expiry_ms, clock, epoch_);
     if (table(db, index).insert(key.hash, ref)) {
       state(db, index).expiries += shape.has_expiry;
+      if (shape.has_expiry) table(db, index).note_expiry(key.hash, expiry_ms);
       return true;
     }
     stripe.heap.free(ref, shape.total_bytes());

@@ -16,6 +16,7 @@
 #include "base/hash.h"
 #include "base/lock.h"
 #include "store/block.h"
+#include "store/expiry.h"
 #include "store/heap.h"
 #include "store/snapshot.h"
 #include "store/table.h"
@@ -146,6 +147,17 @@ class Keyspace {
   // to the kernel. `all`: spare memory that is kept for reuse, too.
   bool maintain_shared(bool all);
 
+  // The time of day, as entries' expiries are measured by. Any thread, often; before anything with
+  // an expiry is stored.
+  void set_time(int64_t now_ms) { expiry_clock_.set(now_ms); }
+  // Whether there may be entries that have expired, and the earliest tick (store/deadlines.h) at
+  // which there may be some; kNeverTick: nothing expires. Any thread.
+  bool expiry_due() const;
+  int64_t next_expiry_tick() const { return expiry_clock_.next(); }
+  // A step, of some tens of microseconds, of deleting what has expired: starts a walk or goes on
+  // with it. Returns whether the walk is still running. One thread at a time.
+  bool expire_some(ExpiryWalk& walk, int64_t now_ms, GoneSink& sink);
+
   // A snapshot (store/snapshot.h); the keyspace is shared meanwhile. All stripes are locked at its
   // beginning. What is to be changed goes to `before_change`; the walk's sink is another. Steps of
   // the walk, from any one thread, until it returns false; then the end.
@@ -181,8 +193,8 @@ class Keyspace {
   void drop_blocks(Entry* entry);
   void drop_value(Entry* entry);
   void free_entry(Stripe& stripe, Ref ref);
-  bool replace(int db, Stripe& stripe, SlotPlace place, const StoredValue& value, int64_t expiry_ms,
-               uint32_t clock);
+  bool replace(int db, Stripe& stripe, uint64_t hash, SlotPlace place, const StoredValue& value,
+               int64_t expiry_ms, uint32_t clock);
   // Before an entry is changed or deleted: a snapshot may not have it yet.
   void save_before_change(int db, const Entry* entry) {
     if (snapshot_ && entry->epoch() != epoch_) snapshot_->save(db, *entry);
@@ -194,6 +206,8 @@ class Keyspace {
   void recycle(FlushedAreas* flushed);
   void fix_slot(uint32_t stripe, Ref from, Ref to);
   bool trim_buckets(int db);
+  void prefetch_buckets(int db, const size_t* places, size_t count) const;
+  unsigned expire_bucket(int db, size_t place, int64_t now_ms, GoneSink& sink);
 
   int databases_ = 0;
   uint32_t stripe_count_ = 0;
@@ -205,6 +219,7 @@ class Keyspace {
   bool epoch_ = false;                // both are written with all stripes locked
   SnapshotSink* snapshot_ = nullptr;  // of the snapshot that is being walked
   HashSecret secret_ = {};
+  ExpiryClock expiry_clock_;
   Bell bell_;  // it is time for prepare_some()
   std::atomic<bool> stop_ahead_{false}, hurry_{false};
   EntryPool pool_;
