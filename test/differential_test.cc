@@ -57,6 +57,47 @@ bool same_shape(const std::string& ignix, const std::string& redis) {
   return without_digits(ignix) == without_digits(redis);
 }
 
+// Times that are measured against each server's own clock differ by what passes until the other is
+// asked.
+bool near(const std::string& ignix, const std::string& redis, long long tolerance) {
+  if (ignix[0] != ':' || redis[0] != ':') return false;
+  const long long ours = atoll(ignix.c_str() + 1), theirs = atoll(redis.c_str() + 1);
+  return ours >= 0 && theirs >= 0 && llabs(ours - theirs) <= tolerance;
+}
+bool near_seconds(const std::string& ignix, const std::string& redis) {
+  return near(ignix, redis, 30);
+}
+bool near_ms(const std::string& ignix, const std::string& redis) {
+  return near(ignix, redis, 30'000);
+}
+
+// Those of the generators that are absolute (future_expiry()) are the same for both.
+bool near_or_same_seconds(const std::string& ignix, const std::string& redis) {
+  return near_seconds(ignix, redis) && atoll(ignix.c_str() + 1) / 100'000'000 != 98;
+}
+bool near_or_same_ms(const std::string& ignix, const std::string& redis) {
+  return near_ms(ignix, redis) && atoll(ignix.c_str() + 1) / 100'000'000'000 != 98;
+}
+
+std::vector<std::string> sorted(std::vector<std::string> elements) {
+  std::sort(elements.begin(), elements.end());
+  return elements;
+}
+
+bool same_elements(const std::string& ignix, const std::string& redis) {
+  return ignix[0] == '*' && redis[0] == '*' &&
+         sorted(elements_of(ignix)) == sorted(elements_of(redis));
+}
+
+// Errors are the same; what a walk of many steps finds is compared in differential_scan.cc.
+bool both_scanned(const std::string& ignix, const std::string& redis) {
+  return ignix.starts_with("*2\r\n") && redis.starts_with("*2\r\n");
+}
+
+bool both_bulk(const std::string& ignix, const std::string& redis) {
+  return ignix[0] == '$' && redis[0] == '$' && ignix[1] != '-' && redis[1] != '-';
+}
+
 // A reply of HELLO without what stands after the fields that name the server and the connection.
 std::string without_identity(std::string reply) {
   for (const char* field : {"$6\r\nserver\r\n", "$7\r\nversion\r\n", "$2\r\nid\r\n"}) {
@@ -95,8 +136,13 @@ bool same_dump(const std::string& ours, const std::string& redis) {
 
 const Difference kDeliberateDifferences[] = {
     {"TIME", nullptr, "the clock goes on", false, same_shape},
-    {"TTL", nullptr, "the clock goes on", false, same_type},
-    {"PTTL", nullptr, "the clock goes on", false, same_type},
+    {"TTL", nullptr, "the clock goes on", false, near_seconds},
+    {"PTTL", nullptr, "the clock goes on", false, near_ms},
+    {"EXPIRETIME", nullptr, "the clock goes on", false, near_or_same_seconds},
+    {"PEXPIRETIME", nullptr, "the clock goes on", false, near_or_same_ms},
+    {"KEYS", nullptr, "keys come in any order", false, same_elements},
+    {"SCAN", nullptr, "keys come in any order", false, both_scanned},
+    {"RANDOMKEY", nullptr, "any key will do", false, both_bulk},
     {"COMMAND", nullptr, "Redis lists its own commands in any order", true, same_type},
     {"CLIENT", "ID", "each server counts its own clients", false, same_type},
     {"CLIENT", "SETINFO", "Redis knows it from 7.2 on; client libraries send it", false,
@@ -329,6 +375,7 @@ void compare_keyspaces(Pair& pair, const Stream& s, size_t commands) {
     for (const std::string& key : s.keys) {
       add({"TYPE", key});
       add({"GET", key});
+      add({"PEXPIRETIME", key});
     }
     append_encoded({"ECHO", "the end"}, &batch.bytes);
     CHECK(pair.ignix_clients[0].send(batch.bytes));
@@ -413,11 +460,6 @@ TEST_LONG(differential, big_values) {
 }
 
 // ---- what COMMAND says of each command ----
-
-std::vector<std::string> sorted(std::vector<std::string> elements) {
-  std::sort(elements.begin(), elements.end());
-  return elements;
-}
 
 // One line for each property that is not as Redis has it. Hints and subcommands are not looked at.
 std::string differences_of(const std::string& name, const std::string& ignix,

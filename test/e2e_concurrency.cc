@@ -160,5 +160,97 @@ TEST(concurrency, log_order) {
   CHECK_EQ(client.command(all), before);
 }
 
+// ---- keys of any type ----
+
+constexpr int kUsedDatabases = 3;
+
+// One of the commands that look at all keys, or move them between names and databases.
+Argv any_command_on_keys(Random& random, const std::vector<std::string>& keys) {
+  const std::string& key = random.pick_from(keys);
+  const std::string& other = random.pick_from(keys);
+  const std::string db = std::to_string(random.below(kUsedDatabases));
+  const std::string later = std::to_string(random.between(100'000, 200'000));
+  switch (random.below(24)) {
+    case 0:
+      return {"SCAN", std::to_string(random.below(70) << 32), "COUNT", "20", "MATCH", "*1*"};
+    case 1:
+      return {"KEYS", "key*"};
+    case 2:
+      return {"RANDOMKEY"};
+    case 3:
+      return {"DBSIZE"};
+    case 4:
+    case 5:
+      return {"COPY", key, other, "REPLACE"};
+    case 6:
+      return {"COPY", key, other, "DB", db};
+    case 7:
+    case 8:
+      return {"RENAME", key, other};
+    case 9:
+      return {"RENAMENX", key, other};
+    case 10:
+    case 11:
+      return {"MOVE", key, db};
+    case 12:
+      if (random.one_in(5)) return {"SWAPDB", db, std::to_string(random.below(kUsedDatabases))};
+      return {"SELECT", db};
+    case 13:
+      if (random.one_in(20)) return {random.one_in(2) ? "FLUSHALL" : "FLUSHDB"};
+      return {"SORT", key + "?", "STORE", other};
+    case 14:
+      return {"EXPIRE", key, random.one_in(8) ? "-1" : later};
+    case 15:
+      return {"PERSIST", key};
+    case 16:
+      return {"UNLINK", key};
+    case 17:
+      if (random.one_in(50)) return {"BGREWRITEAOF"};
+      return {"GET", key};
+    case 18:
+      return {"SET", key, random.letters(20'000), "EX", later};
+    default:
+      return {"SET", key, random.letters(random.below(200))};
+  }
+}
+
+// All that is there, with its expiry.
+std::vector<std::string> state_of(Client& client, const std::vector<std::string>& keys) {
+  std::vector<std::string> state;
+  for (int db = 0; db < kUsedDatabases; db++) {
+    CHECK_EQ(client.command({"SELECT", std::to_string(db)}), kOk);
+    for (const std::string& key : keys) {
+      state.push_back(client.command({"GET", key}));
+      state.push_back(client.command({"PEXPIRETIME", key}));
+    }
+    state.push_back(client.command({"DBSIZE"}));
+  }
+  return state;
+}
+
+// While the log is rewritten, too; what is loaded is what was there.
+TEST(concurrency, keys_move_about) {
+  Server server({.arguments = {"--threads", "2"}, .appendonly = true});
+  server.start();
+  constexpr int kRounds = 4'000, kMovers = 4;
+  Random random(seed());
+  std::vector<std::string> keys;
+  for (int i = 0; i < 60; i++) keys.push_back("key" + std::to_string(i));
+  Client clients[kMovers];
+  for (Client& client : clients) {
+    client.connect(server);
+    std::string pipeline;
+    for (int i = 0; i < kRounds; i++) append_encoded(any_command_on_keys(random, keys), &pipeline);
+    CHECK(client.send(pipeline));
+  }
+  for (Client& client : clients)
+    for (int i = 0; i < kRounds; i++) CHECK_NE(client.read_reply()[0], '<');
+  const std::vector<std::string> before = state_of(clients[0], keys);
+  server.kill9();
+  server.restart();
+  Client client(server);
+  CHECK(state_of(client, keys) == before);
+}
+
 }  // namespace
 }  // namespace test

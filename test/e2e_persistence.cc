@@ -63,6 +63,20 @@ void make_changes(Client& client) {
   CHECK_EQ(client.command({"FLUSHDB"}), kOk);
   CHECK_EQ(client.command({"SET", "three", "again"}), kOk);
   CHECK_EQ(client.command({"SELECT", "0"}), kOk);
+  CHECK_EQ(client.command({"COPY", "large", "large copy"}), integer(1));
+  CHECK_EQ(client.command({"COPY", "kept", "kept copy", "DB", "5", "REPLACE"}), integer(1));
+  CHECK_EQ(client.command({"SET", "moved", "x"}), kOk);
+  CHECK_EQ(client.command({"EXPIRE", "moved", "100000"}), integer(1));
+  CHECK_EQ(client.command({"PEXPIREAT", "moved", "9800000000777"}), integer(1));
+  CHECK_EQ(client.command({"MOVE", "moved", "5"}), integer(1));
+  CHECK_EQ(client.command({"SWAPDB", "5", "7"}), kOk);
+  CHECK_EQ(client.command({"SELECT", "7"}), kOk);
+  CHECK_EQ(client.command({"MSET", "v", "1", "w", "2", "x", "3"}), kOk);
+  CHECK_EQ(client.command({"RENAMENX", "v", "y"}), integer(1));
+  CHECK_EQ(client.command({"UNLINK", "w"}), integer(1));
+  CHECK_EQ(client.command({"EXPIRE", "x", "0"}), integer(1));
+  CHECK_EQ(client.command({"PERSIST", "kept copy"}), integer(1));
+  CHECK_EQ(client.command({"SELECT", "0"}), kOk);
 }
 
 void check_changes(Client& client) {
@@ -74,13 +88,20 @@ void check_changes(Client& client) {
   CHECK_EQ(client.command({"MGET", "plain", "later", "kept", "over", "not"}),
            array({kNil, bulk("x"), bulk("y"), kNil, kNil}));
   CHECK(client.command({"GET", "large"}) == bulk(std::string(300'000, 'l')));
-  CHECK_EQ(client.command({"DBSIZE"}), integer(9));
+  CHECK(client.command({"GET", "large copy"}) == bulk(std::string(300'000, 'l')));
+  CHECK_EQ(client.command({"DBSIZE"}), integer(10));
   CHECK_EQ(client.command({"SELECT", "9"}), kOk);
   CHECK_EQ(client.command({"GET", "nine"}), bulk("9"));
   CHECK_EQ(client.command({"DBSIZE"}), integer(1));
   CHECK_EQ(client.command({"SELECT", "3"}), kOk);
   CHECK_EQ(client.command({"GET", "three"}), bulk("again"));
   CHECK_EQ(client.command({"DBSIZE"}), integer(1));
+  CHECK_EQ(client.command({"SELECT", "7"}), kOk);
+  CHECK_EQ(client.command({"MGET", "moved", "y", "kept copy"}),
+           array({bulk("x"), bulk("1"), bulk("y")}));
+  CHECK_EQ(client.command({"PEXPIRETIME", "moved"}), integer(9'800'000'000'777));
+  CHECK_EQ(client.command({"PEXPIRETIME", "kept copy"}), integer(-1));
+  CHECK_EQ(client.command({"DBSIZE"}), integer(3));
   CHECK_EQ(client.command({"SELECT", "0"}), kOk);
 }
 

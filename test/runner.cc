@@ -454,7 +454,7 @@ Registration::Registration(const char* file, const char* group, const char* name
                            void (*body)()) {
   const std::string full_name = std::string(group) + "." + name;
   all_cases().push_back({full_name, kind, body, ""});
-  const bool has_server = strstr(file, "/e2e_") || strstr(file, "/differential_test");
+  const bool has_server = strstr(file, "/e2e_") || strstr(file, "/differential_");
   if (has_server) all_cases().push_back({full_name + "@epoll", kind, body, "epoll"});
 }
 

@@ -3,7 +3,7 @@
 //     TEST(store, grows) { CHECK(table.size() > 3); CHECK_EQ(table.get("a"), "1"); }
 //
 // Every case runs in a process of its own, forked from the runner, so a crash, a hang or a leaked
-// server fails that case only. Cases that talk to a server (in e2e_*.cc and differential_test.cc)
+// server fails that case only. Cases that talk to a server (in e2e_*.cc and differential_*.cc)
 // run twice: as they are, where the server chooses io_uring if the kernel lets it, and, with
 // "@epoll" behind the name, with --io epoll. A check that fails prints what it saw and ends the
 // case, wherever it stands: in the case itself, in a helper that returns a value, in a lambda, in

@@ -59,6 +59,16 @@ bool erase(Keyspace& keyspace, int db, const std::string& text) {
   return keyspace.erase(db, key);
 }
 
+// False if the key is not there.
+bool set_expiry(Keyspace& keyspace, int db, const std::string& text, int64_t expiry_ms) {
+  const Key key = keyspace.key(text);
+  Locked locked(keyspace.stripe_of(key.hash));
+  Entry* entry = keyspace.find(db, key);
+  if (!entry) return false;
+  CHECK(keyspace.set_expiry(db, key, entry, expiry_ms));
+  return true;
+}
+
 struct Expected {
   std::string value;
   int64_t expiry_ms;
@@ -233,6 +243,33 @@ TEST(keyspace, replace_between_all_forms) {
 }
 
 // A reply may still be sent from a block whose key is gone.
+// The value, and a block, stays what it is; the entry moves when its size class changes.
+TEST(keyspace, set_expiry_of_all_forms) {
+  Keyspace keyspace;
+  CHECK(keyspace.open(kDatabases, 2));
+  size_t moved = 0, stayed = 0;
+  for (const std::string& text : {std::string("k"), std::string(255, 'k'), std::string(256, 'k')}) {
+    for (size_t bytes = 0; bytes < 5'000; bytes += bytes < 300 ? 1 : 97) {
+      const std::string value = bytes == 3 ? "123" : std::string(bytes, 'v');
+      CHECK(put(keyspace, 1, text, value));
+      const Key key = keyspace.key(text);
+      const Entry* const before = keyspace.find(1, key);
+      const std::string stored(before->stored());
+      for (int64_t expiry_ms : {int64_t(5), INT64_MAX, kNoExpiry, int64_t(7), int64_t(0)}) {
+        CHECK(set_expiry(keyspace, 1, text, expiry_ms));
+        const Expected expected = {value, expiry_ms};
+        check_entry(keyspace, 1, text, &expected);
+        CHECK(keyspace.find(1, key)->stored() == stored);
+        CHECK_EQ(keyspace.expiry_count(1), expiry_ms != kNoExpiry);
+        (keyspace.find(1, key) == before ? stayed : moved)++;
+      }
+    }
+    CHECK(erase(keyspace, 1, text));
+  }
+  CHECK(moved > 0 && stayed > 0);
+  check_empty(keyspace);
+}
+
 TEST(keyspace, blocks_outlive_their_keys) {
   Keyspace keyspace;
   CHECK(keyspace.open(1, 1));
@@ -254,6 +291,44 @@ TEST(keyspace, blocks_outlive_their_keys) {
     ignix::drop_block(block);
     check_empty(keyspace);
   }
+}
+
+// Each has the other's keys, counts and memory, also where one was never used.
+TEST(keyspace, swap) {
+  Keyspace keyspace;
+  CHECK(keyspace.open(kDatabases, 2));
+  Model models[kDatabases];
+  const auto swap = [&](int one, int other) {
+    keyspace.lock_all();
+    keyspace.swap(one, other);
+    keyspace.unlock_all();
+    if (one != other) std::swap(models[one], models[other]);
+    check_all(keyspace, models);
+  };
+  const auto fill = [&](int db, uint64_t count) {
+    for (uint64_t i = 0; i < count; i++) {
+      const Expected expected = {std::to_string(i), i % 3 ? kNoExpiry : int64_t(i + 1)};
+      CHECK(put(keyspace, db, key_text(i), expected.value, expected.expiry_ms));
+      models[db][key_text(i)] = expected;
+    }
+  };
+  fill(0, 20'000);
+  swap(0, 2);
+  fill(0, 100);
+  swap(1, 2);
+  swap(2, 1);
+  swap(3, 3);
+  fill(3, 10'000);
+  keyspace.lock_all();
+  keyspace.flush(3);
+  keyspace.unlock_all();
+  models[3].clear();
+  swap(3, 2);
+  swap(0, 3);
+  for (int db = 0; db < kDatabases; db++) {
+    for (const auto& [key, expected] : models[db]) CHECK(erase(keyspace, db, key));
+  }
+  check_empty(keyspace);
 }
 
 TEST(keyspace, integers_of_strings) {
@@ -309,6 +384,11 @@ TEST_LONG(keyspace, random_against_a_map) {
         model[key] = std::move(expected);
       } else if (dice < phase.put + phase.erase) {
         CHECK_EQ(erase(keyspace, db, key), model.erase(key) == 1);
+      } else if (dice % 2) {
+        const auto found = model.find(key);
+        const int64_t expiry_ms = random_expiry(random);
+        CHECK_EQ(set_expiry(keyspace, db, key, expiry_ms), found != model.end());
+        if (found != model.end()) found->second.expiry_ms = expiry_ms;
       } else {
         const auto found = model.find(key);
         check_entry(keyspace, db, key, found == model.end() ? nullptr : &found->second);

@@ -71,6 +71,7 @@ TEST(reply, collections) {
 TEST(reply, formatted_errors) {
   WRITES_BOTH(errorf("ERR unknown command '%s', %d", "x", 7), "-ERR unknown command 'x', 7\r\n");
   WRITES_BOTH(errorf("ERR %s", "a\r\nb\nc\rd"), "-ERR a  b c d\r\n");
+  WRITES_BOTH(errorf("ERR %s", "a\n\r\n"), "-ERR a\r\n");
   WRITES_BOTH(errorf("%s", ""), "-\r\n");
   // However long what comes from outside is, it is one line, and whole.
   static const std::string kLong(10'000, 'x');

@@ -44,6 +44,15 @@ void change(Keyspace& keyspace, Model& model, Random& random) {
   const int db = int(random.below(kDatabases));
   std::string key = "key" + std::to_string(random.below(3'000));
   if (random.one_in(50)) key += std::string(400, 'k');
+  if (random.one_in(5)) {
+    const ignix::Key found = keyspace.key(key);
+    Entry* entry = keyspace.find(db, found);
+    if (!entry) return;
+    const int64_t expiry_ms = random.one_in(2) ? kNoExpiry : int64_t(1 + random.below(1'000'000));
+    CHECK(keyspace.set_expiry(db, found, entry, expiry_ms));
+    model[{db, key}].expiry_ms = expiry_ms;
+    return;
+  }
   if (random.one_in(3)) {
     CHECK_EQ(keyspace.erase(db, keyspace.key(key)), model.erase({db, key}) > 0);
     return;
@@ -73,6 +82,19 @@ struct Collector : ignix::SnapshotSink {
   void flushed(int) override {}
 };
 
+// Two databases change places, in the keyspace and in its model.
+void swap(Keyspace& keyspace, Model& model, int one, int other) {
+  keyspace.lock_all();
+  keyspace.swap(one, other);
+  keyspace.unlock_all();
+  Model swapped;
+  for (auto& [key, value] : model) {
+    const int db = key.first == one ? other : key.first == other ? one : key.first;
+    swapped[{db, key.second}] = value;
+  }
+  model = std::move(swapped);
+}
+
 TEST(snapshot, is_the_state_of_one_instant) {
   Random random(seed());
   Keyspace keyspace;
@@ -90,11 +112,37 @@ TEST(snapshot, is_the_state_of_one_instant) {
     do {
       for (uint64_t i = random.below(pace); i > 0; i--) change(keyspace, model, random);
       if (random.one_in(20)) keyspace.maintain(uint32_t(random.below(keyspace.stripe_count())));
+      if (round % 2 && random.one_in(60)) {
+        swap(keyspace, model, int(random.below(kDatabases)), int(random.below(kDatabases)));
+      }
     } while (keyspace.walk_snapshot(walk, sink));
     keyspace.end_snapshot();
     CHECK_EQ(sink.saved.size(), instant.size());
     CHECK(sink.saved == instant);
   }
+}
+
+// A copy may outlive a flush, so what it was made from is saved, once.
+TEST(snapshot, has_what_was_copied_before_a_flush) {
+  Keyspace keyspace;
+  CHECK(keyspace.open(kDatabases, 2));
+  put(keyspace, 0, "source", {"text"});
+  put(keyspace, 0, "other", {"text"});
+  Collector sink;
+  keyspace.lock_all();
+  keyspace.begin_snapshot(&sink);
+  keyspace.unlock_all();
+  keyspace.save_as_source(0, keyspace.find(0, keyspace.key("source")));
+  keyspace.save_as_source(0, keyspace.find(0, keyspace.key("source")));
+  put(keyspace, 1, "copy", {"text"});
+  keyspace.lock_all();
+  keyspace.flush(0);
+  keyspace.unlock_all();
+  ignix::SnapshotWalk walk;
+  while (keyspace.walk_snapshot(walk, sink)) continue;
+  keyspace.end_snapshot();
+  const Model expected = {{{0, "source"}, {"text"}}};
+  CHECK(sink.saved == expected);
 }
 
 std::string file_of(Keyspace& keyspace, const std::string& path) {

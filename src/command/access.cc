@@ -7,36 +7,50 @@
 
 namespace ignix {
 
-Entry* find_live(Call& call, const Key& key) {
-  Entry* entry = call.keyspace().find(call.db(), key);
+Entry* find_live(Call& call, const Key& key, Access access) {
+  return find_live_in(call, call.db(), key, access);
+}
+
+Entry* find_live_in(Call& call, int db, const Key& key, Access access) {
+  Entry* entry = call.keyspace().find(db, key);
   if (!entry) return nullptr;
-  if (!entry->expired(call.env.now_ms)) {
-    entry->touch(call.env.clock);
-    return entry;
+  if (entry->expired(call.env.now_ms)) {
+    delete_expired(call, db, key);
+    return nullptr;
   }
+  if (access == Access::kUse) entry->touch(call.env.clock);
+  return entry;
+}
+
+bool delete_expired(Call& call, int db, const Key& key) {
   LogRing* const log = call.env.log;
   // A command that only reads never depends on the log: without room there, the entry stays for
   // somebody else to delete.
   const bool reads = call.command.flags & kReadonly;
-  if (reads && log && (log->failure() || log->room() < kLogSlackBytes)) return nullptr;
-  call.keyspace().erase(call.db(), key);
-  call.keyspace().stripe_of(key.hash).expired++;
+  if (reads && log && (log->failure() || log->room() < kLogSlackBytes)) return false;
   // Nobody waits for this record: losing it loses nothing.
   const std::string_view change[] = {"DEL", key.text};
-  if (log) log->append(*call.env.writer, call.db(), change, 2);
-  return nullptr;
+  if (log) log->append(*call.env.writer, db, change, 2);
+  call.keyspace().erase(db, key);
+  call.keyspace().stripe_of(key.hash).expired++;
+  return true;
 }
 
-Entry* find_for_read(Call& call, const Key& key) {
-  Entry* entry = find_live(call, key);
+Entry* find_for_read(Call& call, const Key& key, Access access) {
+  Entry* entry = find_live(call, key, access);
   Stripe& stripe = call.keyspace().stripe_of(key.hash);
   (entry ? stripe.hits : stripe.misses)++;
   return entry;
 }
 
+const char* type_name(Type type) {
+  static constexpr const char* kNames[] = {"string", "list", "set", "zset", "hash", "stream"};
+  return kNames[int(type)];
+}
+
 bool check_type(Call& call, const Entry* entry, Type type) {
   if (!entry || entry->type() == type) return true;
-  call.reply.error("WRONGTYPE Operation against a key holding the wrong kind of value");
+  reply_wrong_type(call);
   return false;
 }
 
@@ -46,7 +60,36 @@ bool integer_argument(Call& call, std::string_view text, int64_t& value) {
   return false;
 }
 
+bool int_argument(Call& call, std::string_view text, int& value, const char* error) {
+  int64_t number;
+  if (!parse_integer(text, number)) {
+    call.reply.error(error ? error : "ERR value is not an integer or out of range");
+    return false;
+  }
+  if (number < INT32_MIN || number > INT32_MAX) {
+    call.reply.error(
+        error ? error : "ERR value is out of range, value must between -2147483648 and 2147483647");
+    return false;
+  }
+  value = int(number);
+  return true;
+}
+
+bool database_argument(Call& call, std::string_view text, int& db) {
+  return int_argument(call, text, db) && check_database(call, db);
+}
+
+bool check_database(Call& call, int db) {
+  if (db >= 0 && db < call.keyspace().databases()) return true;
+  call.reply.error("ERR DB index is out of range");
+  return false;
+}
+
 void reply_syntax_error(Call& call) { call.reply.error("ERR syntax error"); }
+
+void reply_wrong_type(Call& call) {
+  call.reply.error("WRONGTYPE Operation against a key holding the wrong kind of value");
+}
 
 void reply_out_of_memory(Call& call) {
   call.reply.error("OOM command not allowed when used memory > 'maxmemory'.");

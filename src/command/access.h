@@ -5,20 +5,58 @@
 
 namespace ignix {
 
+// Whether an entry counts as used by being found: then its access clock is set. Commands that only
+// ask about a key leave it.
+enum class Access { kUse, kLook };
+
 // The live entry of a key, or nullptr. One that has expired is deleted, and the log told so. The
 // key's stripe is locked.
-Entry* find_live(Call& call, const Key& key);
+Entry* find_live(Call& call, const Key& key, Access access = Access::kUse);
+Entry* find_live_in(Call& call, int db, const Key& key, Access access = Access::kUse);
 
 // The same for a command that reads: counts a hit or a miss.
-Entry* find_for_read(Call& call, const Key& key);
+Entry* find_for_read(Call& call, const Key& key, Access access = Access::kUse);
+
+// Deletes a key that has expired, and tells the log so, if there is room in it for what a command
+// that only reads has to say. Returns whether the key is gone.
+bool delete_expired(Call& call, int db, const Key& key);
+
+// As TYPE tells it.
+const char* type_name(Type type);
 
 // False, and the error is replied, if the entry is not of that type. No entry fits any type.
 bool check_type(Call& call, const Entry* entry, Type type);
 
+// The lock of a stripe, for a command that goes through them one by one (kWalksKeys).
+class WalkGuard {
+ public:
+  WalkGuard(Call& call, uint32_t stripe)
+      : keyspace_(call.keyspace()),
+        stripe_(call.env.all_locked ? nullptr : &call.keyspace().stripe(stripe)) {
+    if (stripe_) keyspace_.lock(*stripe_);
+  }
+  ~WalkGuard() {
+    if (stripe_) keyspace_.unlock(*stripe_);
+  }
+  WalkGuard(const WalkGuard&) = delete;
+
+ private:
+  Keyspace& keyspace_;
+  Stripe* const stripe_;
+};
+
 // False, and the error is replied, if `text` is not an integer.
 bool integer_argument(Call& call, std::string_view text, int64_t& value);
 
+// The same for 32 bits. `error`: another text.
+bool int_argument(Call& call, std::string_view text, int& value, const char* error = nullptr);
+
+// The same for the number of a database.
+bool database_argument(Call& call, std::string_view text, int& db);
+bool check_database(Call& call, int db);
+
 void reply_syntax_error(Call& call);
+void reply_wrong_type(Call& call);
 void reply_out_of_memory(Call& call);
 void reply_wrong_arity(Call& call);
 // For a container: `words[1]` names no subcommand.

@@ -6,6 +6,8 @@
 #include <cstdint>
 #include <string_view>
 
+#include "base/hash.h"
+#include "base/random.h"
 #include "command/command.h"
 #include "command/session.h"
 #include "durability/ring.h"
@@ -28,6 +30,9 @@ struct Env {
   uint32_t clock = 0;             // the entries' access clock at that time
   bool rdbcompression = true;     // for DUMP
   uint64_t changes = 0;           // made by this loop so far
+  bool in_transaction = false;    // commands that wait reply at once
+  bool all_locked = false;        // by this loop, for a transaction: every stripe
+  RandomNumbers random = RandomNumbers(random_hash_secret().a);
 };
 
 struct Call {

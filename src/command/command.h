@@ -23,7 +23,11 @@ enum CommandFlag : uint32_t {
   kNoMulti = 1 << 9,
   kAllowBusy = 1 << 10,
   kNoAsyncLoading = 1 << 12,
-  kAllKeys = 1 << 11,  // not told to clients: runs with every stripe locked
+  // Not told to clients: runs with every stripe locked.
+  kAllKeys = 1 << 11,
+  // Not told to clients: locks the stripes itself, one after the other, by WalkGuard
+  // (command/access.h). A transaction with such a command holds all of them.
+  kWalksKeys = 1 << 13,
 };
 
 // ACL categories beyond those that follow from the flags and the group.
@@ -32,6 +36,9 @@ enum CommandCategory : uint32_t {
   kDangerousCategory = 1 << 1,
   kConnectionCategory = 1 << 2,
   kAdminCategory = 1 << 3,
+  kSetCategory = 1 << 4,
+  kSortedSetCategory = 1 << 5,
+  kListCategory = 1 << 6,
 };
 
 enum class Group : uint8_t { kString, kGeneric, kConnection, kServer };
@@ -64,7 +71,7 @@ struct KeyRange {
 
 struct KeySpec {
   uint32_t flags = 0;
-  KeyRange range;
+  KeyRange range;  // without keys: where they stand is not known beforehand
   const char* notes = nullptr;
 };
 
@@ -79,12 +86,20 @@ struct Command {
   const char* summary = "";
   uint32_t categories = 0;
   KeyRange keys = {};
-  KeySpec specs[2] = {};
+  // For a command whose keys are not all in `keys`: which word is key number `index`; 0: there are
+  // not so many. The arity fits.
+  size_t (*find_key)(const std::string_view* words, size_t count, size_t index) = nullptr;
+  KeySpec specs[3] = {};
   const char* tips = "";                 // separated by spaces
   const Command* subcommands = nullptr;  // ends with a row without a name
 
   bool arity_fits(size_t words) const {
     return arity >= 0 ? words == size_t(arity) : words >= size_t(-arity);
+  }
+  // As find_key, of any command.
+  size_t key_word(const std::string_view* words, size_t count, size_t index) const {
+    if (find_key) return find_key(words, count, index);
+    return index < keys.count(count) ? size_t(keys.first) + index * size_t(keys.step) : 0;
   }
 };
 

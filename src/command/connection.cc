@@ -76,16 +76,9 @@ void run_ping(Call& call) {
 void run_echo(Call& call) { call.reply.bulk(call.words[1]); }
 
 void run_select(Call& call) {
-  int64_t db;
-  if (!integer_argument(call, call.words[1], db)) return;
-  if (db < INT32_MIN || db > INT32_MAX) {
-    return call.reply.error(
-        "ERR value is out of range, value must between -2147483648 and 2147483647");
-  }
-  if (db < 0 || db >= call.keyspace().databases()) {
-    return call.reply.error("ERR DB index is out of range");
-  }
-  call.session.db.store(int(db), std::memory_order_relaxed);
+  int db;
+  if (!database_argument(call, call.words[1], db)) return;
+  call.session.db.store(db, std::memory_order_relaxed);
   call.reply.ok();
 }
 

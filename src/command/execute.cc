@@ -71,13 +71,26 @@ void Batch::add(Session& session, size_t first_word, void* tag, size_t input_off
                      uint32_t(hashes_.size()),
                      0};
   if (command && command->keys.first && command->arity_fits(word_count)) {
-    request.hash_count = uint32_t(command->keys.count(word_count));
-    for (uint32_t i = 0; i < request.hash_count; i++) {
-      const size_t word = size_t(command->keys.first) + i * size_t(command->keys.step);
-      hashes_.push_back(env_.keyspace->key(words_[first_word + word]).hash);
+    if (command->find_key) {
+      add_found_keys(*command, first_word);
+    } else {
+      const uint32_t keys = uint32_t(command->keys.count(word_count));
+      for (uint32_t i = 0; i < keys; i++) {
+        const size_t word = size_t(command->keys.first) + i * size_t(command->keys.step);
+        hashes_.push_back(env_.keyspace->key(words_[first_word + word]).hash);
+      }
     }
+    request.hash_count = uint32_t(hashes_.size()) - request.first_hash;
   }
   requests_.push_back(request);
+}
+
+void Batch::add_found_keys(const Command& command, size_t first_word) {
+  const std::string_view* words = words_.data() + first_word;
+  const size_t count = words_.size() - first_word;
+  for (size_t i = 0; const size_t word = command.find_key(words, count, i); i++) {
+    hashes_.push_back(env_.keyspace->key(words[word]).hash);
+  }
 }
 
 // Commands behind one another are mostly for the same database.
@@ -158,7 +171,10 @@ void Batch::execute(const Request& request) {
   }
   error_replies_ += reply.errors();
   if (reply.failed()) session.close_after_reply = true;
-  if (!hears_reply(session, replies_before)) session.output.truncate(output_before);
+  if (!hears_reply(session, replies_before)) {
+    session.output.truncate(output_before);
+    session.wait.heard = false;
+  }
   env_.output_room_bytes -= int64_t(session.output.size() - output_before);
 }
 

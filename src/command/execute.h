@@ -39,15 +39,15 @@ class Batch {
   bool empty() const { return requests_.empty(); }
 
   // Runs all in order, and forgets them. `on_blocked(tag, input_offset)` is called for the first
-  // command of each session that cannot be run now, because the log has no room or the client has
-  // too many replies to read; it and the later ones of that session have not been run.
+  // command of each session that cannot be run now, because the log has no room, or the client has
+  // too many replies to read or waits; it and the later ones of that session have not been run.
   template <typename OnBlocked>
   void run(OnBlocked on_blocked) {
     prefetch();
     for (const Request& request : requests_) {
       Session& session = *request.session;
       if (session.close_after_reply || session.blocked) continue;
-      if (!admit(request) || output_full(session)) {
+      if (session.is_waiting() || !admit(request) || output_full(session)) {
         session.blocked = true;
         on_blocked(request.tag, request.input_offset);
         continue;
@@ -89,6 +89,7 @@ class Batch {
     uint32_t first_hash, hash_count;
   };
 
+  void add_found_keys(const Command& command, size_t first_word);
   void prefetch() const;
   bool admit(const Request& request) const;
   void execute(const Request& request);

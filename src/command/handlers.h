@@ -19,11 +19,41 @@ void run_decrby(Call&);
 // keys.cc
 void run_del(Call&);
 void run_exists(Call&);
+void run_touch(Call&);
 void run_type(Call&);
+
+// rename.cc
 void run_rename(Call&);
+void run_renamenx(Call&);
+void run_copy(Call&);
+void run_move(Call&);
+
+// database.cc
 void run_dbsize(Call&);
 void run_flushdb(Call&);
 void run_flushall(Call&);
+void run_swapdb(Call&);
+
+// scan.cc
+void run_scan(Call&);
+void run_keys(Call&);
+void run_randomkey(Call&);
+
+// sort.cc
+void run_sort(Call&);
+void run_sort_ro(Call&);
+size_t find_sort_key(const std::string_view* words, size_t count, size_t index);
+
+// expire.cc
+void run_expire(Call&);
+void run_pexpire(Call&);
+void run_expireat(Call&);
+void run_pexpireat(Call&);
+void run_ttl(Call&);
+void run_pttl(Call&);
+void run_expiretime(Call&);
+void run_pexpiretime(Call&);
+void run_persist(Call&);
 
 // dump.cc
 void run_dump(Call&);
@@ -70,6 +100,10 @@ void run_memory_usage(Call&);
 void run_memory_help(Call&);
 void run_time(Call&);
 void run_shutdown(Call&);
+
+// server/wait.cc
+void run_wait(Call&);
+void run_waitaof(Call&);
 
 // server/persist.cc
 void run_save(Call&);

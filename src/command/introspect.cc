@@ -25,6 +25,7 @@ constexpr FlagName kFlagNames[] = {
     {kNoAuth, "no_auth"},    {kNoAsyncLoading, "no_async_loading"},
     {kNoMulti, "no_multi"},  {kAllowBusy, "allow_busy"},
 };
+constexpr const char* kMovableKeys = "movablekeys";
 constexpr FlagName kKeyFlagNames[] = {
     {kKeyReadWrite, "RW"},  {kKeyReadOnly, "RO"},   {kKeyOverwrite, "OW"},
     {kKeyRemove, "RM"},     {kKeyAccess, "access"}, {kKeyUpdate, "update"},
@@ -33,13 +34,23 @@ constexpr FlagName kKeyFlagNames[] = {
 constexpr const char* kGroupNames[] = {"string", "generic", "connection", "server"};
 
 template <size_t n>
-void reply_flags(Reply& reply, const FlagName (&names)[n], uint32_t flags) {
-  int64_t count = 0;
+void reply_flags(Reply& reply, const FlagName (&names)[n], uint32_t flags,
+                 const char* one_more = nullptr) {
+  int64_t count = one_more != nullptr;
   for (const FlagName& name : names) count += (flags & name.flag) != 0;
   reply.set(count);
   for (const FlagName& name : names) {
     if (flags & name.flag) reply.simple(name.name);
   }
+  if (one_more) reply.simple(one_more);
+}
+
+// Whether not all keys are in Command::keys. Redis says so also where keys follow from values.
+bool has_movable_keys(const Command& command) {
+  for (const KeySpec& spec : command.specs) {
+    if (spec.flags && spec.range.first == 0) return true;
+  }
+  return command.find_key != nullptr;
 }
 
 // In Redis's order.
@@ -53,6 +64,9 @@ std::vector<const char*> categories_of(const Command& command) {
   if (command.categories & kKeyspaceCategory) names.push_back("@keyspace");
   if (flags & kReadonly) names.push_back("@read");
   if (flags & kWrite) names.push_back("@write");
+  if (command.categories & kSetCategory) names.push_back("@set");
+  if (command.categories & kSortedSetCategory) names.push_back("@sortedset");
+  if (command.categories & kListCategory) names.push_back("@list");
   if (command.group == Group::kString) names.push_back("@string");
   if ((flags & kAdmin) || (command.categories & kAdminCategory)) names.push_back("@admin");
   names.push_back(flags & kFast ? "@fast" : "@slow");
@@ -72,6 +86,18 @@ void reply_tips(Reply& reply, std::string_view tips) {
   for (std::string_view word : words) reply.bulk(word);
 }
 
+// Keys that stand anywhere, or in no word at all.
+void reply_unknown_places(Reply& reply) {
+  for (const char* part : {"begin_search", "find_keys"}) {
+    reply.bulk(part);
+    reply.map(2);
+    reply.bulk("type");
+    reply.bulk("unknown");
+    reply.bulk("spec");
+    reply.map(0);
+  }
+}
+
 void reply_key_spec(Reply& reply, const KeySpec& spec) {
   reply.map(spec.notes ? 4 : 3);
   if (spec.notes) {
@@ -80,6 +106,7 @@ void reply_key_spec(Reply& reply, const KeySpec& spec) {
   }
   reply.bulk("flags");
   reply_flags(reply, kKeyFlagNames, spec.flags);
+  if (spec.range.first == 0) return reply_unknown_places(reply);
   reply.bulk("begin_search");
   reply.map(2);
   reply.bulk("type");
@@ -106,7 +133,7 @@ void reply_info(Reply& reply, const Command& command) {
   reply.array(10);
   reply.bulk(command.name);
   reply.integer(command.arity);
-  reply_flags(reply, kFlagNames, command.flags);
+  reply_flags(reply, kFlagNames, command.flags, has_movable_keys(command) ? kMovableKeys : nullptr);
   reply.integer(command.keys.first);
   reply.integer(command.keys.last);
   reply.integer(command.keys.first ? command.keys.step : 0);
@@ -175,11 +202,19 @@ const Command* command_in_words(Call& call) {
   return nullptr;
 }
 
+std::vector<size_t> key_words(const Command& command, const std::string_view* words, size_t count) {
+  std::vector<size_t> found;
+  while (const size_t word = command.key_word(words, count, found.size())) found.push_back(word);
+  return found;
+}
+
 uint32_t key_flags(const Command& command, size_t word) {
+  uint32_t flags = 0;
   for (const KeySpec& spec : command.specs) {
     if (spec.range.last < 0 || word <= size_t(spec.range.last)) return spec.flags;
+    if (spec.flags) flags = spec.flags;
   }
-  return 0;
+  return flags;  // of the last, which says nothing of its place
 }
 
 bool in_category(const Command& command, std::string_view category) {
@@ -260,20 +295,17 @@ void run_command_list(Call& call) {
 void run_command_getkeys(Call& call) {
   const Command* command = command_in_words(call);
   if (!command) return;
-  const size_t keys = command->keys.count(call.word_count - 2);
-  call.reply.array(int64_t(keys));
-  for (size_t i = 0; i < keys; i++) {
-    call.reply.bulk(call.words[2 + size_t(command->keys.first) + i * size_t(command->keys.step)]);
-  }
+  const std::vector<size_t> keys = key_words(*command, call.words + 2, call.word_count - 2);
+  call.reply.array(int64_t(keys.size()));
+  for (size_t word : keys) call.reply.bulk(call.words[2 + word]);
 }
 
 void run_command_getkeysandflags(Call& call) {
   const Command* command = command_in_words(call);
   if (!command) return;
-  const size_t keys = command->keys.count(call.word_count - 2);
-  call.reply.array(int64_t(keys));
-  for (size_t i = 0; i < keys; i++) {
-    const size_t word = size_t(command->keys.first) + i * size_t(command->keys.step);
+  const std::vector<size_t> keys = key_words(*command, call.words + 2, call.word_count - 2);
+  call.reply.array(int64_t(keys.size()));
+  for (size_t word : keys) {
     call.reply.array(2);
     call.reply.bulk(call.words[2 + word]);
     reply_flags(call.reply, kKeyFlagNames, key_flags(*command, word));

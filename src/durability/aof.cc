@@ -129,6 +129,24 @@ void Aof::notify() {
   pthread_mutex_unlock(&lock_);
 }
 
+void Aof::sync_soon(uint64_t position) {
+  uint64_t wanted = sync_wanted_.load();
+  while (wanted < position && !sync_wanted_.compare_exchange_weak(wanted, position)) continue;
+  wake_syncer();
+}
+
+// Of what is wanted, something is in the file and not on the disk. After a failure nothing is due.
+bool Aof::sync_is_due() const {
+  const uint64_t done = synced();
+  return done < sync_wanted_.load() && done < acknowledged() && !fsync_failure();
+}
+
+void Aof::wake_syncer() {
+  pthread_mutex_lock(&lock_);
+  pthread_cond_signal(&second_);
+  pthread_mutex_unlock(&lock_);
+}
+
 void Aof::sleep_until_notified(int timeout_ms) {
   pthread_mutex_lock(&lock_);
   asleep_.store(true, std::memory_order_seq_cst);
@@ -185,6 +203,7 @@ bool Aof::sync() {
   if (!fsync_failure() && synced_bytes_.load(std::memory_order_relaxed) < size) {
     if (fdatasync(fd_) == 0) {
       synced_bytes_.store(size, std::memory_order_relaxed);
+      synced_.store(size - base_bytes_.load(std::memory_order_relaxed), std::memory_order_seq_cst);
     } else {
       report(kSyncing, errno);
     }
@@ -255,6 +274,7 @@ void Aof::switch_files() {
     request.error = error;
   } else {
     report(kWriting, 0);  // all has been written, if to another file
+    on_progress_(context_);
   }
   pthread_mutex_lock(&lock_);
   switch_.store(nullptr);
@@ -282,6 +302,7 @@ const char* Aof::switch_to_new_file() {
   fd_ = request.fd;
   size_bytes_ = synced_bytes_ = uint64_t(size);
   base_bytes_ = uint64_t(size) - ring_->taken();
+  if (!error) synced_ = ring_->taken();
   report(kSyncing, error);
   return nullptr;
 }
@@ -302,6 +323,7 @@ bool Aof::acknowledge() {
   if (acknowledged_.load(std::memory_order_relaxed) == taken) return true;
   if (policy() == FsyncPolicy::kAlways && !sync()) return false;
   acknowledged_.store(taken, std::memory_order_seq_cst);
+  if (sync_is_due()) wake_syncer();
   on_progress_(context_);
   return true;
 }
@@ -325,13 +347,17 @@ void Aof::write_loop() {
   }
 }
 
+// Once a second, and sooner where somebody waits for it.
 void Aof::sync_loop() {
   while (!stopping_) {
     pthread_mutex_lock(&lock_);
     const timespec until = monotonic_after(1000);
-    if (!stopping_) pthread_cond_timedwait(&second_, &lock_, &until);
+    if (!stopping_ && !sync_is_due()) pthread_cond_timedwait(&second_, &lock_, &until);
     pthread_mutex_unlock(&lock_);
-    if (policy() == FsyncPolicy::kEverysec) sync();
+    if (policy() != FsyncPolicy::kEverysec && !sync_is_due()) continue;
+    const uint64_t before = synced();
+    sync();
+    if (synced() != before) on_progress_(context_);
   }
 }
 

@@ -38,7 +38,8 @@ class Aof {
   const std::string& path() const { return path_; }
 
   // Starts both threads. Records go behind byte `size_bytes` of the file. `on_progress(context)`
-  // is called by the AOF thread whenever acknowledged() or the ring's failure() has changed.
+  // is called by the AOF's threads whenever acknowledged(), synced() or the ring's failure() has
+  // changed.
   bool start(LogRing* ring, uint64_t size_bytes, FsyncPolicy policy, void (*on_progress)(void*),
              void* context);
 
@@ -52,6 +53,12 @@ class Aof {
   // Replies to changes whose records end at or below this position of the ring may be sent: they
   // are in the file (and on the disk, with kAlways).
   uint64_t acknowledged() const { return acknowledged_.load(std::memory_order_seq_cst); }
+
+  // Up to this position of the ring all is on the disk, whatever the policy: in this file, or in
+  // the one that is about to take its place.
+  uint64_t synced() const { return synced_.load(std::memory_order_seq_cst); }
+  // Any thread: what ends at or below this position is fsynced as soon as it is in the file.
+  void sync_soon(uint64_t position);
 
   uint64_t size_bytes() const { return size_bytes_.load(std::memory_order_relaxed); }
 
@@ -84,6 +91,8 @@ class Aof {
   bool write_some(std::string_view bytes);
   bool acknowledge();
   bool sync();
+  bool sync_is_due() const;
+  void wake_syncer();
   const char* switch_to_new_file();
   void skip_to(uint64_t offset);
   void report(Trouble trouble, int error);
@@ -105,6 +114,8 @@ class Aof {
   std::atomic<int> failures_[2] = {};
   std::atomic<uint64_t> base_bytes_{0};    // of the file before position 0 of the ring; wraps
   std::atomic<uint64_t> synced_bytes_{0};  // under sync_lock_
+  std::atomic<uint64_t> synced_{0};        // written under sync_lock_
+  std::atomic<uint64_t> sync_wanted_{0};   // the highest position of sync_soon()
   pthread_mutex_t sync_lock_ = PTHREAD_MUTEX_INITIALIZER;  // held while fd_ is fsynced or replaced
 
   // replace() makes one and waits; the AOF thread does it.

@@ -49,6 +49,7 @@ struct Connection : Client {
   bool in_turn = false;          // on the loop's list of this turn
   bool held = false;             // on the loop's list of replies that wait for the log
   bool stalled = false;          // on the loop's list of those with commands that cannot run yet
+  bool waiting = false;          // on the loop's list of those that wait (Session::wait)
   bool reading_paused = false;   // nothing is received: see net/loop.cc
   bool awaits_writable = false;  // the kernel took a part of the output, or (io_uring) is at it
   bool writable = false;         // and can take more now

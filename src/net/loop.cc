@@ -7,6 +7,8 @@
 //                     snapshot is behind; ends when it is taken from stalled_
 //     stalled         on stalled_: it is looked at again at the next turn
 //     held            on held_: its replies wait for the log
+//     waiting         on waiting_: it has sent WAIT or WAITAOF, and what it has sent since is not
+//                     looked at; ends in end_waits(). Its end of file is the end of it
 //     reading_paused  nothing more is received: its client must read, or it has sent far ahead of
 //                     what was run; ends in finish()
 #include "net/loop.h"
@@ -23,6 +25,7 @@
 
 #include <algorithm>
 #include <new>
+#include <utility>
 
 #include "base/clock.h"
 #include "base/log.h"
@@ -149,6 +152,7 @@ void Loop::turn() {
   env_.rdbcompression = server_.config.rdbcompression;
   now_mono_ms_ = monotonic_ms();
   continue_stalled();
+  end_waits();
   parse_all();
   run_batch();
   log_written();
@@ -250,6 +254,9 @@ int Loop::timeout_ms() {
   int ms = kForEver;
   if (!stalled_.empty()) ms = sliced_ ? 0 : kStalledMs;
   if (accept_again_ms_) ms = std::min(ms, kAcceptRetryMs);
+  if (!waiting_.empty()) {
+    ms = int(std::clamp<int64_t>(wait_ends_ms_ - monotonic_ms(), 0, ms));
+  }
   if (server_.config.watches_clients()) ms = std::min(ms, kOverdueCheckMs);
   if (index_ == 0) {
     const int expire_ms = expire_timeout_ms();
@@ -361,6 +368,47 @@ void Loop::continue_stalled() {
   }
 }
 
+// Looks at those that wait only if for one of them it can be over.
+void Loop::end_waits() {
+  if (waiting_.empty()) return;
+  const uint64_t synced = server_.aof.synced();
+  if (synced == synced_seen_ && now_mono_ms_ < wait_ends_ms_) return;
+  synced_seen_ = synced;
+  std::vector<Connection*> waiting;
+  waiting.swap(waiting_);
+  for (Connection* c : waiting) {
+    const bool on_disk = env_.log && c->log_position <= synced;
+    c->waiting = false;
+    if (now_mono_ms_ >= c->wait.until_ms || (c->wait.for_disk && on_disk)) {
+      end_wait(*c, on_disk);
+    } else {
+      wait_on(*c);
+    }
+  }
+}
+
+void Loop::wait_on(Connection& c) {
+  if (c.waiting) return;
+  wait_ends_ms_ = waiting_.empty() ? c.wait.until_ms : std::min(wait_ends_ms_, c.wait.until_ms);
+  c.waiting = true;
+  c.shown_waiting.store(true, std::memory_order_relaxed);
+  waiting_.push_back(&c);
+}
+
+// The reply, and what the client has sent since.
+void Loop::end_wait(Connection& c, bool on_disk) {
+  const Wait wait = std::exchange(c.wait, {});
+  c.shown_waiting.store(false, std::memory_order_relaxed);
+  c.blocked = false;
+  if (wait.heard) {
+    pool_.lend(c.output.own());
+    Reply reply(c.output, c.protocol.load(std::memory_order_relaxed));
+    wait.reply(reply, on_disk);
+    if (reply.failed()) c.close_after_reply = true;
+  }
+  join_turn(c);
+}
+
 void Loop::parse_all() {
   limits_.bulk_bytes = server_.config.bulk_bytes.load(std::memory_order_relaxed);
   query_limit_bytes_ = size_t(server_.config.query_buffer_bytes.load(std::memory_order_relaxed));
@@ -441,7 +489,8 @@ void Loop::put_received_back(Connection& c) {
 }
 
 void Loop::parse(Connection& c) {
-  while (!c.broken && !c.close_after_reply && !c.blocked && c.missing_of_block() == 0) {
+  while (!c.broken && !c.close_after_reply && !c.blocked && !c.is_waiting() &&
+         c.missing_of_block() == 0) {
     const size_t first_word = batch_.words().size();
     const ParseStatus status = c.parser.parse(c.input.data() + c.parsed, c.input.size() - c.parsed,
                                               limits_, batch_.words());
@@ -451,7 +500,11 @@ void Loop::parse(Connection& c) {
     }
     if (status == ParseStatus::kError) {
       run_batch();
-      if (!c.blocked && !c.close_after_reply) fail(c, c.parser.error());
+      if (c.is_waiting()) {
+        c.parser.reset();  // the same error will be found then
+      } else if (!c.blocked && !c.close_after_reply) {
+        fail(c, c.parser.error());
+      }
       return;
     }
     if (c.parser.consumed() > query_limit_bytes_) {
@@ -473,7 +526,8 @@ void Loop::parse(Connection& c) {
   if (c.close_after_reply) c.parsed = c.input.size();  // nobody looks at it any more
   const size_t in_block = c.received ? c.received_bytes : 0;
   const size_t open = c.input.size() - c.parsed + c.parser.held_bytes() + in_block;
-  if (!c.blocked && !c.stalled && open > query_limit_bytes_) close_too_long(c);
+  const bool is_read_on = (!c.blocked && !c.stalled) || c.is_waiting();
+  if (is_read_on && open > query_limit_bytes_) close_too_long(c);
 }
 
 // What has been parsed before it is run and answered, as far as the client still takes it.
@@ -502,6 +556,7 @@ void Loop::run_batch() {
     c.parsed = input_offset;
     c.parser.reset();
     if (c.received) put_received_back(c);
+    if (c.is_waiting()) return;
     const bool for_output = batch_.output_full(c);
     if (!for_output) stall(c);
     if (for_output || c.input.size() > kStalledInputBytes) io_->pause_reading(c, true);
@@ -533,8 +588,9 @@ void Loop::finish_all() {
   in_turn_.clear();
   // The flag is raised before the log is looked at once more: its thread sees the flag, or we see
   // its progress.
-  waits_for_log_.store(!held_.empty(), std::memory_order_seq_cst);
-  if (!held_.empty() &&
+  waits_for_log_.store(!held_.empty() || !waiting_.empty(), std::memory_order_seq_cst);
+  const bool disk_got_on = !waiting_.empty() && server_.aof.synced() != synced_seen_;
+  if (disk_got_on ||
       std::any_of(held_.begin(), held_.end(), [this](Connection* c) { return may_answer(*c); })) {
     wake();
   }
@@ -561,12 +617,13 @@ void Loop::finish(Connection& c) {
   c.active_ms.store(now_mono_ms_, std::memory_order_relaxed);
   if (c.reading_paused && !c.stalled && c.unsent_bytes() <= kOutputBytesPauseScarce) {
     // What was received before the pause is run first; only then more is received.
-    if (c.blocked) {
+    if (c.blocked && !c.is_waiting()) {
       stall(c);
     } else {
       io_->pause_reading(c, false);
     }
   }
+  if (c.is_waiting()) wait_on(c);
   const bool done = c.close_after_reply || (c.at_eof && !c.stalled && !c.reading_paused);
   if (c.broken || (done && c.unsent_bytes() == 0)) return close_connection(c);
   // What the kernel was given just now may be with the client already.
@@ -598,7 +655,8 @@ void Loop::answer(Connection& c) {
 void Loop::close_connection(Connection& c) {
   if (c.held) remove_from(held_, &c);
   if (c.stalled) remove_from(stalled_, &c);
-  c.held = c.stalled = false;
+  if (c.waiting) remove_from(waiting_, &c);
+  c.held = c.stalled = c.waiting = false;
   status_.output_pending_bytes.add(0 - c.output_bytes.load(std::memory_order_relaxed));
   status_.registry.remove(c);
   io_->remove(c);
@@ -639,7 +697,7 @@ void Loop::close_overdue() {
   status_.registry.for_each([&](Client& client) {
     Connection& c = static_cast<Connection&>(client);
     const int64_t idle_ms = now_mono_ms_ - c.active_ms.load(std::memory_order_relaxed);
-    if (timeout_ms && idle_ms > timeout_ms) {
+    if (timeout_ms && idle_ms > timeout_ms && !c.is_waiting()) {
       idle.push_back(&c);
     } else if (over_output_limit(c, c.unsent_bytes())) {
       over_limit.push_back(&c);
@@ -660,6 +718,7 @@ void Loop::close_all_dead() {
 void Loop::tell_status() {
   status_.commands.set(batch_.commands_run());
   status_.changes.set(env_.changes);
+  status_.waiting.set(waiting_.size());
   status_.errors.set(batch_.error_replies());
   status_.reads.set(io_->reads);
   status_.writes.set(io_->writes);

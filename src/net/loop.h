@@ -66,6 +66,7 @@ class Loop {
   bool may_expire() const;
   int expire_timeout_ms();
   void continue_stalled();
+  void end_waits();
   void parse_all();
   void watch_clients();
   void run_batch();
@@ -93,6 +94,8 @@ class Loop {
   void answer(Connection& c);
   bool may_answer(const Connection& c) const;
   void stall(Connection& c);
+  void wait_on(Connection& c);
+  void end_wait(Connection& c, bool on_disk);
   void close_connection(Connection& c);
   bool over_output_limit(Connection& c, size_t waiting);
   void close_over_limit(Connection& c);
@@ -117,6 +120,9 @@ class Loop {
   std::vector<Connection*> in_turn_;  // those to be finished at the end of the turn
   std::vector<Connection*> held_;     // their replies wait for the log
   std::vector<Connection*> stalled_;  // they have commands that could not be run yet
+  std::vector<Connection*> waiting_;  // they wait, as Session::wait says
+  int64_t wait_ends_ms_ = 0;          // not before that, but for those that wait for the disk
+  uint64_t synced_seen_ = 0;          // how far the log was on the disk then
   bool sliced_ = false;               // some of them only for the sake of others
   std::vector<Connection*> dead_;     // to be freed at the end of the turn
   uint64_t log_tail_before_ = 0;      // of the turn

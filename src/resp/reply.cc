@@ -70,6 +70,7 @@ void Reply::errorf(const char* format, ...) {
   va_end(again);
   va_end(args);
   text.pop_back();
+  while (!text.empty() && (text.back() == '\r' || text.back() == '\n')) text.pop_back();
   std::replace_if(
       text.begin(), text.end(), [](char c) { return c == '\r' || c == '\n'; }, ' ');
   error(text);

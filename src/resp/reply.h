@@ -32,7 +32,8 @@ class Reply {
   void boolean(bool value);          // 1 or 0 in RESP2
   void raw(std::string_view bytes);  // complete RESP
 
-  // printf's format. A part that comes from outside may hold line ends: they become spaces.
+  // printf's format. A part that comes from outside may hold line ends: they become spaces,
+  // or go where they are the last.
   void errorf(const char* format, ...) __attribute__((format(printf, 2, 3)));
 
   // Takes back what was written since mark(), for a command that fails after it began to reply.

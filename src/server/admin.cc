@@ -133,7 +133,7 @@ void run_memory_usage(Call& call) {
     if (!integer_argument(call, call.words[i + 1], samples)) return;
     if (samples < 0) return reply_syntax_error(call);
   }
-  const Entry* entry = find_live(call, call.key(0));
+  const Entry* entry = find_live(call, call.key(0), Access::kLook);
   if (!entry) return call.reply.null();
   call.reply.integer(int64_t(call.keyspace().memory_bytes(*entry)));
 }

@@ -87,7 +87,7 @@ void server_section(Text& text, Server& server) {
 void clients_section(Text& text, Server& server) {
   text.field("connected_clients", uint64_t(server.client_count()));
   text.field("maxclients", uint64_t(server.config.maxclients.load()));
-  text.field("blocked_clients", uint64_t(0));
+  text.field("blocked_clients", server.total(&LoopStatus::waiting));
   text.field("output_pending_bytes", server.total(&LoopStatus::output_pending_bytes));
 }
 

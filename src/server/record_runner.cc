@@ -82,7 +82,7 @@ bool RecordRunner::add_change(uint64_t offset) {
     fail(offset, "'" + std::string(name.substr(0, 32)) + "' is not a command that changes data");
     return false;
   }
-  if (!(command->flags & kAllKeys) && command->arity_fits(record_.size()) &&
+  if (!(command->flags & kAllKeys) && !command->find_key && command->arity_fits(record_.size()) &&
       command->keys.count(record_.size()) == 1) {
     run_own();
     add_narrow(*command, offset);

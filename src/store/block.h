@@ -31,10 +31,10 @@ constexpr size_t kBlockHeadBytes = 16;
 
 struct Block {
   std::atomic<uint32_t> references;
-  bool counted;            // in used_bytes()
-  std::atomic<bool> lent;  // set by whoever holds a reference
-  uint8_t copied_sends;    // guarded by the lock of its key's stripe
-  uint8_t head_bytes;      // the last so many of `head` are the length line
+  bool counted;                       // in used_bytes()
+  std::atomic<bool> lent;             // set by whoever holds a reference
+  std::atomic<uint8_t> copied_sends;  // several keys may share it: COPY
+  uint8_t head_bytes;                 // the last so many of `head` are the length line
   uint64_t length_bytes;
   BlockHeap* heap;
   Ref ref;      // its place in the slabs; 0: a mapping of its own
@@ -55,8 +55,8 @@ struct Block {
   // often as it is read is never lent.
   bool worth_lending() {
     if (!can_lend()) return false;
-    if (copied_sends >= kCopiesBeforeLending) return true;
-    copied_sends++;
+    if (copied_sends.load(std::memory_order_relaxed) >= kCopiesBeforeLending) return true;
+    copied_sends.fetch_add(1, std::memory_order_relaxed);
     return false;
   }
 };

@@ -51,4 +51,11 @@ void Entry::write(const EntryShape& shape, std::string_view stored_key, std::str
   if (!stored.empty()) memcpy(chars() + value_offset(), stored.data(), stored.size());
 }
 
+void Entry::set_expiry(int64_t expiry_ms) {
+  const size_t from = key_offset(), rest_bytes = key_bytes() + stored_bytes();
+  bytes_[0] = uint8_t((bytes_[0] & ~kExpiryBit) | (expiry_ms != kNoExpiry ? kExpiryBit : 0));
+  if (key_offset() != from) memmove(chars() + key_offset(), chars() + from, rest_bytes);
+  if (has_expiry()) memcpy(chars() + expiry_offset(), &expiry_ms, sizeof expiry_ms);
+}
+
 }  // namespace ignix

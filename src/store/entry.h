@@ -96,6 +96,8 @@ class Entry {
   // own.
   void write(const EntryShape& shape, std::string_view stored_key, std::string_view stored,
              int64_t expiry_ms, uint32_t clock, bool epoch);
+  // Another expiry, or none, in place; what is longer by it must have been allocated.
+  void set_expiry(int64_t expiry_ms);
   // Overwrites the stored value by one of the same length.
   void overwrite(std::string_view stored) {
     memcpy(chars() + value_offset(), stored.data(), stored.size());

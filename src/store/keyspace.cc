@@ -176,6 +176,31 @@ bool Keyspace::replace(int db, Stripe& stripe, uint64_t hash, SlotPlace place,
   return true;
 }
 
+bool Keyspace::set_expiry(int db, const Key& key, Entry* old, int64_t expiry_ms) {
+  const uint32_t index = stripe_index(key.hash);
+  Stripe& stripe = stripes_[index];
+  const EntryShape before = old->shape();
+  EntryShape after = before;
+  after.has_expiry = expiry_ms != kNoExpiry;
+  const size_t before_bytes = before.total_bytes(), after_bytes = after.total_bytes();
+  if (EntryClasses::of(before_bytes) == EntryClasses::of(after_bytes)) {
+    save_before_change(db, old);
+    old->set_expiry(expiry_ms);
+    old->set_epoch(epoch_);
+  } else {
+    const Ref ref = stripe.heap.allocate(after_bytes);
+    if (!ref) return false;
+    save_before_change(db, old);
+    entry(ref)->write(after, old->stored_key(), old->stored(), expiry_ms, old->clock(), epoch_);
+    const Ref old_ref = ref_of(old);
+    const SlotPlace place = table(db, index).find_ref(key.hash, old_ref);
+    place.bucket->set_ref(place.slot, ref);
+    stripe.heap.free(old_ref, before_bytes);
+  }
+  state(db, index).expiries += uint64_t(after.has_expiry) - uint64_t(before.has_expiry);
+  return true;
+}
+
 bool Keyspace::add(int db, Stripe& stripe, const Key& key, const StoredValue& value,
                    int64_t expiry_ms, uint32_t clock) {
   if (!prepare_areas(db)) return false;
@@ -222,6 +247,22 @@ bool Keyspace::erase(int db, const Key& key) {
   keys.erase(key.hash, place, !snapshot_);
   free_entry(stripe, ref);
   return true;
+}
+
+void Keyspace::swap(int one, int other) {
+  if (one == other) return;
+  pthread_mutex_lock(&areas_lock_);
+  areas_[other].store(areas_[one].exchange(areas_[other].load()));
+  pthread_mutex_unlock(&areas_lock_);
+  for (uint32_t i = 0; i < stripe_count_; i++) {
+    TableState& state_of_one = state(one, i);
+    TableState& state_of_other = state(other, i);
+    TableState kept;
+    kept = state_of_one;
+    state_of_one = state_of_other;
+    state_of_other = kept;
+  }
+  if (snapshot_) std::swap(db_at_instant_[size_t(one)], db_at_instant_[size_t(other)]);
 }
 
 size_t Keyspace::memory_bytes(const Entry& entry) const {

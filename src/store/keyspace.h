@@ -98,9 +98,33 @@ class Keyspace {
 
   Entry* find(int db, const Key& key) const;
 
+  // For walks and samples (store/scan.h, store/sample.h): the stripe's part of a database, and an
+  // entry of it.
+  Table table_of(int db, uint32_t stripe) const { return table(db, stripe); }
+  Entry* entry_at(Ref ref) const { return entry(ref); }
+  uint64_t key_count(int db, uint32_t stripe) const { return state(db, stripe).keys; }
+  // No stripe has as many buckets in that database. Needs no lock.
+  uint32_t buckets_touched(int db) const {
+    const TableAreas* areas = areas_[db].load(std::memory_order_acquire);
+    return areas ? areas->touched.load(std::memory_order_relaxed) : 0;
+  }
+
   // Makes `value` the value of `key`, in the place of what was there. Takes over a block's
   // reference, also when it fails. False if there is no memory: then nothing has changed.
   bool put(int db, const Key& key, const StoredValue& value, int64_t expiry_ms, uint32_t clock);
+
+  // Gives the key's entry, which find() has found, another expiry, or none (kNoExpiry). The value
+  // is left as it is; the entry moves only if it falls into another size class. False if there is
+  // no memory for that: then nothing has changed.
+  bool set_expiry(int db, const Key& key, Entry* entry, int64_t expiry_ms);
+
+  // Before a record is logged that takes what it needs from an entry it does not change, as COPY's
+  // does: a snapshot has the entry then, even if a flush takes it away before the walk has come.
+  void save_as_source(int db, Entry* entry) {
+    if (!snapshot_ || entry->epoch() == epoch_) return;
+    save_before_change(db, entry);
+    entry->set_epoch(epoch_);
+  }
 
   // False if it is not there.
   bool erase(int db, const Key& key);
@@ -112,6 +136,8 @@ class Keyspace {
 
   // The database is empty at once; the memory of a large one comes back by and by.
   void flush(int db);
+  // Each of the two databases has what the other had.
+  void swap(int one, int other);
   // Entries of a database, those that have expired but were not touched since included.
   uint64_t key_count(int db) const;
   uint64_t expiry_count(int db) const;
@@ -188,6 +214,9 @@ class Keyspace {
                  stripe, stripe_bits_);
   }
   Entry* entry(Ref ref) const { return reinterpret_cast<Entry*>(pool_.base() + ref * 8); }
+  Ref ref_of(const Entry* entry) const {
+    return Ref(reinterpret_cast<const char*>(entry) - pool_.base()) / 8;
+  }
   TableAreas* make_areas(int db);
   bool prepare_areas(int db);
   void drop_blocks(Entry* entry);
@@ -197,7 +226,7 @@ class Keyspace {
                int64_t expiry_ms, uint32_t clock);
   // Before an entry is changed or deleted: a snapshot may not have it yet.
   void save_before_change(int db, const Entry* entry) {
-    if (snapshot_ && entry->epoch() != epoch_) snapshot_->save(db, *entry);
+    if (snapshot_ && entry->epoch() != epoch_) snapshot_->save(db_at_instant_[size_t(db)], *entry);
   }
   bool add(int db, Stripe& stripe, const Key& key, const StoredValue& value, int64_t expiry_ms,
            uint32_t clock);
@@ -218,6 +247,7 @@ class Keyspace {
   std::atomic<bool> changes_wait_{false};
   bool epoch_ = false;                // both are written with all stripes locked
   SnapshotSink* snapshot_ = nullptr;  // of the snapshot that is being walked
+  std::vector<int> db_at_instant_;    // under which number it has what is in each database now
   HashSecret secret_ = {};
   ExpiryClock expiry_clock_;
   Bell bell_;  // it is time for prepare_some()

@@ -24,7 +24,7 @@ constexpr size_t kTrimBytes = 2ULL << 20;
 void Keyspace::flush(int db) {
   const uint64_t keys = key_count(db);
   if (keys == 0) return;
-  if (snapshot_) snapshot_->flushed(db);
+  if (snapshot_) snapshot_->flushed(db_at_instant_[size_t(db)]);
   if (keys <= kFlushAtOnceKeys) return flush_at_once(db);
   auto flushed = std::unique_ptr<FlushedAreas>(new (std::nothrow) FlushedAreas);
   pthread_mutex_lock(&areas_lock_);
@@ -150,8 +150,8 @@ bool Keyspace::trim_buckets(int db) {
   };
   if (areas->touched.load(std::memory_order_relaxed) <= used()) return false;
   lock_all();
-  areas = areas_[db].load(std::memory_order_relaxed);
-  const uint32_t touched = areas->touched.load(std::memory_order_relaxed);
+  areas = areas_[db].load(std::memory_order_relaxed);  // another one, or none, after a swap
+  const uint32_t touched = buckets_touched(db);
   const uint32_t least = used();
   uint32_t keep = touched;
   if (touched > least) {

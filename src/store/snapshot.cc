@@ -1,6 +1,8 @@
 #include "store/snapshot.h"
 
+#include <algorithm>
 #include <cassert>
+#include <numeric>
 
 #include "store/keyspace.h"
 
@@ -15,6 +17,8 @@ void Keyspace::begin_snapshot(SnapshotSink* before_change) {
   assert(shared_ && !snapshot_);
   epoch_ = !epoch_;
   snapshot_ = before_change;
+  db_at_instant_.resize(size_t(databases_));
+  std::iota(db_at_instant_.begin(), db_at_instant_.end(), 0);
 }
 
 bool Keyspace::walk_snapshot(SnapshotWalk& walk, SnapshotSink& sink) {
@@ -24,7 +28,8 @@ bool Keyspace::walk_snapshot(SnapshotWalk& walk, SnapshotSink& sink) {
   }
   if (walk.db == databases_) return false;
   SpinGuard guard(stripes_[walk.stripe].lock);
-  const Table entries = table(walk.db, walk.stripe);
+  const auto number = std::find(db_at_instant_.begin(), db_at_instant_.end(), walk.db);
+  const Table entries = table(int(number - db_at_instant_.begin()), walk.stripe);
   const uint32_t buckets = entries.state().buckets.load(std::memory_order_relaxed);
   const uint32_t end = std::min(walk.bucket + kBucketsPerStep, buckets);
   for (uint32_t i = walk.bucket; i < end; i++) {

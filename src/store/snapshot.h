@@ -9,7 +9,11 @@
 // epoch again.
 //
 // Buckets split while the walk goes on: entries only move upwards, to where it has yet to come.
-// They are not joined meanwhile. A walk that has begun must be finished, if only for the epochs.
+// They are not joined meanwhile. A flush takes away what was not saved: the records of before it
+// change nothing that outlives it, and where they take something from an entry that they do not
+// change, it was saved for that (Keyspace::save_as_source()). Databases that are swapped keep the
+// number that they had at the instant. A walk that has begun must be finished, if only for the
+// epochs.
 #pragma once
 
 #include <cstdint>
@@ -21,8 +25,8 @@ namespace ignix {
 class SnapshotSink {
  public:
   virtual ~SnapshotSink() = default;
-  // An entry as it was at the instant. The lock of its stripe is held: be quick; hold its blocks
-  // (hold_block) instead of copying them.
+  // An entry as it was at the instant, and in which database. The lock of its stripe is held: be
+  // quick; hold its blocks (hold_block) instead of copying them.
   virtual void save(int db, const Entry& entry) = 0;
   // Entries of the database that had not been saved are gone. All stripes are locked.
   virtual void flushed(int db) = 0;
@@ -30,7 +34,7 @@ class SnapshotSink {
 
 // How far a walk has come.
 struct SnapshotWalk {
-  int db = 0;
+  int db = 0;  // by its number at the instant
   uint32_t stripe = 0, bucket = 0;
 };
 

@@ -100,6 +100,17 @@ SlotPlace Table::find_ref(uint64_t hash, Ref ref) const {
   }
 }
 
+// Those that have been split since the last doubling look at one bit more than the others.
+Table::Run Table::run_of(uint32_t point) const {
+  const uint32_t buckets = state_.buckets.load(std::memory_order_relaxed);
+  const uint32_t half = std::bit_floor(buckets);
+  const uint32_t bucket = home(uint64_t(reverse_bits(point)) << stripe_bits_, buckets);
+  const bool is_split = (bucket & (half - 1)) < buckets - half;
+  const unsigned bits = unsigned(std::countr_zero(half)) + is_split;
+  const uint32_t first = reverse_bits(bucket);
+  return {bucket, first, first + uint32_t(UINT32_MAX >> bits)};
+}
+
 bool Table::ensure(const Area& area, uint32_t index) const {
   const uint64_t end = ((uint64_t(index) + 1) << stripe_bits_) * sizeof(Bucket);
   return const_cast<Area&>(area).ensure(end);

@@ -122,6 +122,16 @@ class Table {
   }
 
   const TableState& state() const { return state_; }
+  // 0 if nothing was ever stored.
+  uint32_t buckets() const { return state_.buckets.load(std::memory_order_relaxed); }
+
+  // For walks: a key's point, and the bucket that has the points from `first` to `last`, among them
+  // `point` (see store/scan.h). There are buckets.
+  struct Run {
+    uint32_t bucket, first, last;
+  };
+  uint32_t point_of(uint64_t hash) const { return reverse_bits(uint32_t(hash >> stripe_bits_)); }
+  Run run_of(uint32_t point) const;
 
   // The slot that points at `ref`, if there is one in this table.
   SlotPlace find_ref(uint64_t hash, Ref ref) const;
@@ -149,6 +159,12 @@ class Table {
     const uint32_t half = std::bit_floor(buckets);
     const uint32_t index = uint32_t(bits & (2 * uint64_t(half) - 1));
     return index < buckets ? index : index & (half - 1);
+  }
+  static uint32_t reverse_bits(uint32_t bits) {
+    bits = (bits >> 1 & 0x55555555) | (bits & 0x55555555) << 1;
+    bits = (bits >> 2 & 0x33333333) | (bits & 0x33333333) << 2;
+    bits = (bits >> 4 & 0x0f0f0f0f) | (bits & 0x0f0f0f0f) << 4;
+    return __builtin_bswap32(bits);
   }
   Bucket* at(uint32_t index) const {
     return reinterpret_cast<Bucket*>(areas_->buckets.base()) +

@@ -1,0 +1,62 @@
+// Databases as a whole: how large they are, emptying and swapping them.
+#include "base/number.h"
+#include "command/access.h"
+#include "command/handlers.h"
+
+namespace ignix {
+namespace {
+
+// FLUSHALL and FLUSHDB take ASYNC or SYNC. With both the keys are gone when the reply is sent, and
+// the memory of many follows by and by.
+bool flush_option(Call& call) {
+  if (call.word_count == 1) return true;
+  if (call.word_count == 2 &&
+      (equal_ignoring_case(call.words[1], "async") || equal_ignoring_case(call.words[1], "sync"))) {
+    return true;
+  }
+  reply_syntax_error(call);
+  return false;
+}
+
+}  // namespace
+
+// The sum of what each stripe has when it is looked at: exact as far as one client can tell, and
+// nobody is held up for it.
+void run_dbsize(Call& call) {
+  uint64_t keys = 0;
+  for (uint32_t stripe = 0; stripe < call.keyspace().stripe_count(); stripe++) {
+    WalkGuard guard(call, stripe);
+    keys += call.keyspace().key_count(call.db(), stripe);
+  }
+  call.reply.integer(int64_t(keys));
+}
+
+void run_flushdb(Call& call) {
+  if (!flush_option(call)) return;
+  call.keyspace().flush(call.db());
+  const std::string_view change[] = {"FLUSHDB"};
+  call.log_change(change, 1);
+  call.reply.ok();
+}
+
+void run_flushall(Call& call) {
+  if (!flush_option(call)) return;
+  for (int db = 0; db < call.keyspace().databases(); db++) call.keyspace().flush(db);
+  const std::string_view change[] = {"FLUSHALL"};
+  call.log_change(change, 1);
+  call.reply.ok();
+}
+
+void run_swapdb(Call& call) {
+  int one, other;
+  if (!int_argument(call, call.words[1], one, "ERR invalid first DB index") ||
+      !int_argument(call, call.words[2], other, "ERR invalid second DB index") ||
+      !check_database(call, one) || !check_database(call, other)) {
+    return;
+  }
+  call.keyspace().swap(one, other);
+  if (one != other) call.log_change();
+  call.reply.ok();
+}
+
+}  // namespace ignix
