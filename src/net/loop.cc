@@ -171,6 +171,7 @@ void Loop::turn() {
 // Whether the deletion of what has expired may be logged, and a snapshot can bear it.
 bool Loop::may_expire() const {
   if (server_.loading.active.load(std::memory_order_acquire)) return false;
+  if (!server_.config.active_expire.load(std::memory_order_relaxed)) return false;
   if (server_.keyspace.changes_must_wait()) return false;
   return !env_.log || (!env_.log->failure() && env_.log->room() >= kLogSlackBytes);
 }

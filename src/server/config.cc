@@ -49,6 +49,11 @@ struct Directive {
 
 // clang-format off: rows, not statements
 const Directive kDirectives[] = {
+    {.name = "active-expire",
+     .kind = Kind::kYesNo,
+     .number = &Config::active_expire,
+     .changeable = true,
+     .help = "delete what has expired though nobody asks for it"},
     {.name = "aof-fsync-error",
      .kind = Kind::kChoice,
      .number = &Config::aof_fsync_error,

@@ -37,6 +37,7 @@ struct Config {
   std::atomic<int64_t> aof_load_truncated{1};
   std::atomic<int64_t> aof_fsync_error{0};  // FsyncErrorChoice
   std::atomic<int64_t> io{0};               // IoChoice
+  std::atomic<int64_t> active_expire{1};
   std::atomic<int64_t> loglevel{2};
   std::atomic<int64_t> daemonize{0};
   OutputLimits output_limits;

@@ -98,7 +98,9 @@ void Deadlines::put(size_t place, uint16_t bound) {
 void Deadlines::note(size_t place, int64_t expiry_ms) {
   const int64_t now = clock_->tick();
   const int64_t tick = std::clamp(tick_behind(expiry_ms), now + 1, now + kFarthestTicks);
-  const uint16_t bound = bound_of(tick), before = get(place);
+  const uint16_t before = get(place);
+  if (before && clock_->in_doubt()) return put(place, bound_of(now + 1));
+  const uint16_t bound = bound_of(tick);
   if (before && ticks_until(before, now) <= ticks_until(bound, now)) {
     // If the time was put back, what stands there may be later than it seems.
     return clock_->lower_next(tick + 1);
@@ -126,6 +128,7 @@ void Deadlines::join(size_t from, size_t into) {
   if (!bound) return;
   __atomic_store_n(at(from), uint16_t(0), __ATOMIC_RELAXED);
   const int64_t now = clock_->tick();
+  if (clock_->in_doubt()) return put(into, bound_of(now + 1));
   if (!other || ticks_until(bound, now) < ticks_until(other, now)) put(into, bound);
 }
 
@@ -151,7 +154,7 @@ size_t Deadlines::find_due(size_t from, size_t to, int64_t tick, bool all, int64
       if (bit % Scan::kBits == 0) due[due_count++] = from + bit / Scan::kBits;
     }
   }
-  nearest_ticks = std::min(nearest_ticks, scan.nearest());
+  if (scan.nearest() < INT16_MAX) nearest_ticks = std::min(nearest_ticks, scan.nearest());
   return from;
 }
 

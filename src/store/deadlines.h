@@ -24,6 +24,7 @@ namespace ignix {
 constexpr int kTickBits = 8;  // of milliseconds
 constexpr int64_t kFarthestTicks = 0x7f00;
 constexpr int64_t kNeverTick = INT64_MAX;
+constexpr int64_t kUnseenTicksMax = 0x7000;  // a bound that has been due for longer is in doubt
 
 inline int64_t tick_at(int64_t now_ms) { return now_ms >> kTickBits; }
 // The first tick at which that expiry is past.
@@ -50,7 +51,15 @@ class ExpiryClock {
   // Before all bounds are read: those that are lowered from now on lower the answer of next().
   int64_t take_next() { return next_.exchange(kNeverTick); }
 
+  // Nobody has looked for hours (the machine slept, or nothing could be deleted), so a bound may
+  // seem to lie ahead that is past. It is so until all buckets have been looked at.
+  bool in_doubt() const {
+    return in_doubt_.load(std::memory_order_relaxed) || tick() - next() > kUnseenTicksMax;
+  }
+  void set_in_doubt(bool doubt) { in_doubt_.store(doubt, std::memory_order_relaxed); }
+
  private:
+  std::atomic<bool> in_doubt_{false};
   std::atomic<int64_t> tick_{0}, next_{kNeverTick};
 };
 

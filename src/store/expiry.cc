@@ -12,7 +12,6 @@ namespace {
 
 constexpr size_t kDueMax = 64;                // buckets looked into at a time
 constexpr size_t kPlacesPerStep = 64 * 1024;  // and deadlines looked at, some ten microseconds
-constexpr int64_t kUnseenTicksMax = 0x7000;   // less than half of what a deadline can tell apart
 
 }  // namespace
 
@@ -26,8 +25,10 @@ bool Keyspace::expire_some(ExpiryWalk& walk, int64_t now_ms, GoneSink& sink) {
             .nearest_ticks = kNeverTick,
             .all = tick - unseen_since > kUnseenTicksMax,
             .deleted = walk.running ? walk.deleted : 0};
+    expiry_clock_.set_in_doubt(walk.all);
   };
   if (!walk.running) {
+    if (expiry_clock_.in_doubt()) expiry_clock_.set_in_doubt(true);  // before next() is raised
     start(expiry_clock_.take_next());
   } else if (tick - walk.started_tick > kUnseenTicksMax) {
     start(INT64_MIN / 2);  // it was held up for hours
@@ -56,6 +57,7 @@ bool Keyspace::expire_some(ExpiryWalk& walk, int64_t now_ms, GoneSink& sink) {
   walk.place = 0;
   if (++walk.db < databases_) return true;
   walk.running = false;
+  expiry_clock_.set_in_doubt(false);
   if (walk.nearest_ticks != kNeverTick) {
     expiry_clock_.lower_next(walk.started_tick + walk.nearest_ticks);
   }

@@ -198,6 +198,7 @@ bool Keyspace::set_expiry(int db, const Key& key, Entry* old, int64_t expiry_ms)
     stripe.heap.free(old_ref, before_bytes);
   }
   state(db, index).expiries += uint64_t(after.has_expiry) - uint64_t(before.has_expiry);
+  if (after.has_expiry) table(db, index).note_expiry(key.hash, expiry_ms);
   return true;
 }
 
@@ -263,6 +264,8 @@ void Keyspace::swap(int one, int other) {
     state_of_other = kept;
   }
   if (snapshot_) std::swap(db_at_instant_[size_t(one)], db_at_instant_[size_t(other)]);
+  // A walk may have passed the one and now never come to what was the other's.
+  if (expiry_count(one) || expiry_count(other)) expiry_clock_.lower_next(expiry_clock_.tick());
 }
 
 size_t Keyspace::memory_bytes(const Entry& entry) const {
