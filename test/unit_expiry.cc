@@ -26,7 +26,7 @@ constexpr int kDatabases = 3;
 
 struct Model : ignix::GoneSink {
   Keyspace keyspace;
-  std::unordered_map<std::string, int64_t> keys[kDatabases];  // and their expiries
+  std::unordered_map<std::string, int64_t> keys[kDatabases];    // and their expiries
   std::unordered_map<std::string, int64_t> set_ms[kDatabases];  // when they were last given one
   int64_t now_ms = 1'700'000'000'000;
   ExpiryWalk walk;
@@ -73,8 +73,8 @@ struct Model : ignix::GoneSink {
     if (!walk.running && !keyspace.expiry_due()) return;
     while (keyspace.expire_some(walk, now_ms, *this)) continue;
   }
-  // Nothing is left that has been over for so long. A bucket that is joined to one that the walk has
-  // passed is a tick late, and may be so again.
+  // Nothing is left that has been over for so long. A bucket that is joined to one that the walk
+  // has passed is a tick late, and may be so again.
   static constexpr int kLateTicks = 6;
   void check() {
     for (int db = 0; db < kDatabases; db++) {

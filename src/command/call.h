@@ -12,6 +12,7 @@
 #include "command/session.h"
 #include "durability/ring.h"
 #include "resp/reply.h"
+#include "store/evict.h"
 #include "store/keyspace.h"
 
 namespace ignix {
@@ -28,6 +29,8 @@ struct Env {
   int64_t now_ms = 0;                          // time of day, read once for each batch
   int64_t output_room_bytes = 0;  // what all clients' replies may still grow by in this turn
   uint32_t clock = 0;             // the entries' access clock at that time
+  EvictRules evict = {};          // maxmemory-policy and what belongs to it
+  int evict_tenacity = 10;        // maxmemory-eviction-tenacity
   bool rdbcompression = true;     // for DUMP
   uint64_t changes = 0;           // made by this loop so far
   bool in_transaction = false;    // commands that wait reply at once

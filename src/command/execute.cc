@@ -158,7 +158,7 @@ void Batch::execute(const Request& request) {
     reply_unknown_command(call);
   } else if (!command.arity_fits(request.word_count)) {
     reply_wrong_arity(call);
-  } else if ((command.flags & kDenyOom) && env_.keyspace->over_limit()) {
+  } else if ((command.flags & kDenyOom) && env_.keyspace->over_limit() && !find_room()) {
     reply_out_of_memory(call);
   } else if ((command.flags & kWrite) && env_.log && env_.log->failure()) {
     reply.errorf("MISCONF Errors writing to the AOF file: %s", strerror(env_.log->failure()));
@@ -177,6 +177,9 @@ void Batch::execute(const Request& request) {
   }
   env_.output_room_bytes -= int64_t(session.output.size() - output_before);
 }
+
+// A transaction has had its room made before its locks were taken.
+bool Batch::find_room() { return !env_.all_locked && room_maker_.make_room(); }
 
 // The locks follow from the table: all stripes, those of the keys in ascending order, or none.
 void Batch::run_locked(Call& call, size_t hash_count) {

@@ -143,6 +143,8 @@ void run_set(Call& call) {
       return;
     }
     if (old && (options.flags & kKeepTtl)) expiry_ms = old->expiry_ms();
+  } else if (call.env.evict.usage.counts()) {
+    find_live(call, key);  // one more use
   }
   if (!store_string(call, key, value, expiry_ms)) {
     call.reply.rollback(mark);
@@ -163,7 +165,9 @@ void run_mget(Call& call) {
 
 void run_mset(Call& call) {
   if (call.word_count % 2 == 0) return reply_wrong_arity(call);
+  const bool counts = call.env.evict.usage.counts();
   for (size_t i = 0; i < (call.word_count - 1) / 2; i++) {
+    if (counts) find_live(call, call.key(i));  // one more use
     if (!store_string(call, call.key(i), call.words[2 * i + 2], kNoExpiry)) {
       // What was set stays set, and the log must say so.
       if (i) call.log_change(call.words, 2 * i + 1);

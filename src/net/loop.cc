@@ -147,8 +147,8 @@ void Loop::turn() {
   // Before anything that a wake-up may be about: it is consumed here.
   if (turn_.mail) mailbox_.take(mail_);
   env_.now_ms = wall_ms();
-  env_.clock = access_clock(env_.now_ms);
   server_.keyspace.set_time(env_.now_ms);
+  take_rules();
   env_.rdbcompression = server_.config.rdbcompression;
   now_mono_ms_ = monotonic_ms();
   continue_stalled();
@@ -166,6 +166,13 @@ void Loop::turn() {
   maintain();
   tell_status();
   if (index_ == 0) server_.persist.attend();
+}
+
+// What maxmemory-policy and its like are, as of this turn.
+void Loop::take_rules() {
+  env_.evict = server_.config.evict_rules(env_.now_ms);
+  env_.evict_tenacity = int(server_.config.eviction_tenacity.load(std::memory_order_relaxed));
+  env_.clock = env_.evict.usage.fresh_clock(env_.now_ms);
 }
 
 // Whether the deletion of what has expired may be logged, and a snapshot can bear it.
@@ -244,9 +251,21 @@ void Loop::maintain() {
     idle_stripes = keyspace.maintain(maintain_stripe_) ? 0 : idle_stripes + 1;
   }
   maintain_more_ = idle_stripes < keyspace.stripe_count();
+  if (make_room()) maintain_more_ = true;
   if (keyspace.maintain_shared(false)) maintain_more_ = true;
   if (pool_.trim()) maintain_more_ = true;
   maintained_ms_ = now_mono_ms_;
+}
+
+// Though no command asks for it: maxmemory may have been lowered. Returns whether there is more.
+bool Loop::make_room() {
+  if (!server_.keyspace.over_limit() || server_.loading.active.load(std::memory_order_acquire)) {
+    return false;
+  }
+  const uint64_t log_tail = server_.ring.tail();
+  const bool possible = batch_.room_maker().make_room();
+  if (env_.log && server_.ring.tail() != log_tail) server_.aof.notify();
+  return possible && server_.keyspace.over_limit();
 }
 
 // Stalled connections wait for the log, whose progress wakes the loop, or for the next turn.

@@ -13,25 +13,8 @@
 #include "command/execute.h"
 #include "net/io.h"
 #include "server/server.h"
-#include "store/expiry.h"
 
 namespace ignix {
-
-// Writes to a loop's log what the store deletes by itself.
-class GoneLogger : public GoneSink {
- public:
-  explicit GoneLogger(Env& env) : env_(env) {}
-  void gone(int db, std::string_view key) override {
-    const std::string_view change[] = {"DEL", key};
-    count_++;
-    if (env_.log) env_.log->append(*env_.writer, db, change, 2);
-  }
-  uint64_t count() const { return count_; }
-
- private:
-  Env& env_;
-  uint64_t count_ = 0;
-};
 
 class Loop {
  public:
@@ -61,7 +44,10 @@ class Loop {
   void turn();
   int timeout_ms();
   void maintain();
-  uint64_t activity() const { return batch_.commands_run() + gone_logger_.count(); }
+  bool make_room();
+  // What may have left memory to be tidied.
+  uint64_t activity() { return batch_.commands_run() + gone_logger_.count(); }
+  void take_rules();
   void expire();
   bool may_expire() const;
   int expire_timeout_ms();

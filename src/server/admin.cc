@@ -89,6 +89,7 @@ void run_config_resetstat(Call& call) {
   base.hits = counts.hits;
   base.misses = counts.misses;
   base.expired = counts.expired;
+  base.evicted = counts.evicted;
   call.reply.ok();
 }
 

@@ -102,7 +102,9 @@ void memory_section(Text& text, Server& server) {
   text.field_bytes("total_system_memory", total);
   text.field_bytes("used_memory_held", server.keyspace.held_bytes());
   text.field_bytes("maxmemory", uint64_t(server.config.maxmemory.load()));
-  text.field("maxmemory_policy", "noeviction");
+  for (const auto& [name, value] : config_get(server.config, "maxmemory-policy")) {
+    text.field("maxmemory_policy", value);
+  }
   text.field("mem_allocator", "ignix");
 }
 
@@ -195,7 +197,7 @@ void stats_section(Text& text, Server& server) {
   snprintf(rate, sizeof rate, "%.2f", double(server.output_per_second) / 1024);
   text.field("instantaneous_output_kbps", rate);
   text.field("rejected_connections", server.total(&LoopStatus::rejected) - base.rejected);
-  text.field("evicted_keys", uint64_t(0));
+  text.field("evicted_keys", counts.evicted - base.evicted);
   text.field("expired_keys", counts.expired - base.expired);
   expiry_fields(text, server);
   text.field("keyspace_hits", counts.hits - base.hits);

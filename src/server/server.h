@@ -39,7 +39,7 @@ struct alignas(64) LoopStatus {
   Counter waiting;                  // clients of WAIT and WAITAOF
   Counter commands, errors, connections, rejected, input_bytes, output_bytes, reads, writes;
   Counter expire_us, expire_slices;  // time taken by active expiry; how often it had to go on later
-  Counter output_pending_bytes;  // replies not taken by their clients
+  Counter output_pending_bytes;      // replies not taken by their clients
   ClientRegistry registry;
 };
 
@@ -80,14 +80,15 @@ struct Server {
   // CONFIG RESETSTAT notes the counters; INFO shows what has come since.
   struct Baseline {
     std::atomic<uint64_t> commands{0}, errors{0}, connections{0}, rejected{0}, input{0}, output{0},
-        reads{0}, writes{0}, hits{0}, misses{0}, expired{0}, expire_slices{0}, expire_us{0};
+        reads{0}, writes{0}, hits{0}, misses{0}, expired{0}, evicted{0}, expire_slices{0},
+        expire_us{0};
   } baseline;
 
   int64_t client_count() const;
   // A counter over all loops.
   uint64_t total(Counter LoopStatus::*counter) const;
   struct KeyspaceCounts {
-    uint64_t hits = 0, misses = 0, expired = 0;
+    uint64_t hits = 0, misses = 0, expired = 0, evicted = 0;
   };
   KeyspaceCounts keyspace_counts();
 

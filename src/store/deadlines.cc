@@ -109,6 +109,7 @@ void Deadlines::note(size_t place, int64_t expiry_ms) {
 }
 
 void Deadlines::renew(size_t place, int64_t earliest_ms) {
+  if (!get(place) && earliest_ms == kNeverMs) return;
   if (place >= places()) return;
   __atomic_store_n(at(place), uint16_t(0), __ATOMIC_RELAXED);
   if (earliest_ms != kNeverMs) note(place, earliest_ms);

@@ -9,6 +9,7 @@
 #include <new>
 
 #include "base/log.h"
+#include "store/usage.h"
 
 namespace ignix {
 namespace {
@@ -135,6 +136,8 @@ bool Keyspace::put(int db, const Key& key, const StoredValue& value, int64_t exp
   const uint32_t index = stripe_index(key.hash);
   Stripe& stripe = stripes_[index];
   const SlotPlace place = table(db, index).find(key.hash, key.text);
+  if (place && (clock & kOldKeepsClock)) clock = entry(place.ref())->clock();
+  clock &= kClockMask;
   const bool done = place ? replace(db, stripe, key.hash, place, value, expiry_ms, clock)
                           : add(db, stripe, key, value, expiry_ms, clock);
   if (!done && value.encoding == Encoding::kBlock) {
@@ -236,18 +239,44 @@ bool Keyspace::add(int db, Stripe& stripe, const Key& key, const StoredValue& va
 
 bool Keyspace::erase(int db, const Key& key) {
   const uint32_t index = stripe_index(key.hash);
-  Stripe& stripe = stripes_[index];
-  Table keys = table(db, index);
-  const SlotPlace place = keys.find(key.hash, key.text);
+  const SlotPlace place = table(db, index).find(key.hash, key.text);
   if (!place) return false;
+  remove(db, index, key.hash, place);
+  return true;
+}
+
+void Keyspace::remove(int db, uint32_t index, uint64_t hash, SlotPlace place) {
   const Ref ref = place.ref();
   Entry* old = entry(ref);
   save_before_change(db, old);
   state(db, index).expiries -= old->has_expiry();
   // While the entry's key can still be read: joining buckets hashes no keys, but splitting does.
-  keys.erase(key.hash, place, !snapshot_);
-  free_entry(stripe, ref);
-  return true;
+  table(db, index).erase(hash, place, !snapshot_);
+  free_entry(stripes_[index], ref);
+}
+
+size_t Keyspace::find_filled(int db, size_t from, size_t end, bool with_expiry) const {
+  const TableAreas* areas = areas_[db].load(std::memory_order_acquire);
+  if (!areas) return end;
+  if (with_expiry) return std::min(end, areas->deadlines.find_any(from, end));
+  for (; from < end; from++) {
+    const uint32_t stripe = uint32_t(from) & (stripe_count_ - 1);
+    const Bucket* bucket = table(db, stripe).bucket_hint(uint32_t(from >> stripe_bits_));
+    if (bucket && bucket->fingerprint(0)) return from;
+  }
+  return end;
+}
+
+void Keyspace::set_limit_bytes(uint64_t bytes) {
+  limit_bytes_.store(bytes, std::memory_order_relaxed);
+  blocks_.set_spare_limit(spare_bytes_max(SIZE_MAX));
+}
+
+// What may be kept for reuse; little where memory is limited.
+size_t Keyspace::spare_bytes_max(size_t otherwise) const {
+  constexpr size_t kLimitShare = 256;
+  const uint64_t limit = limit_bytes();
+  return limit ? std::min<size_t>(otherwise, limit / kLimitShare) : otherwise;
 }
 
 void Keyspace::swap(int one, int other) {

@@ -115,11 +115,18 @@ void Keyspace::fix_slot(uint32_t index, Ref from, Ref to) {
 
 bool Keyspace::maintain_shared(bool all) {
   update_table_bytes();
-  const size_t keep = all ? 0 : std::max(kSpareBytesMin, pool_.taken_bytes() / 64);
+  const size_t keep = all ? 0 : spare_bytes_max(std::max(kSpareBytesMin, pool_.taken_bytes() / 64));
   bool more = pool_.release(keep, kSlabsPerStep);
-  more = blocks_.release_some(all ? 0 : kSpareBlockBytes) || more;
+  more = blocks_.release_some(all ? 0 : spare_bytes_max(kSpareBlockBytes)) || more;
   for (int db = 0; db < databases_; db++) more = trim_buckets(db) || more;
   return more;
+}
+
+void Keyspace::release_spare() {
+  const size_t keep = spare_bytes_max(SIZE_MAX);
+  pool_.release_ahead();
+  if (pool_.spare_bytes() > keep) pool_.release(keep, kSlabsPerStep);
+  if (blocks_.spare_bytes() > keep) blocks_.release_some(keep);
 }
 
 void Keyspace::update_table_bytes() {
