@@ -13,6 +13,7 @@
 // is due is locked and looked at, and that decides. A bound may be too low, but never too high.
 #pragma once
 
+#include <algorithm>
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
@@ -71,6 +72,9 @@ class Deadlines {
 
   // How many bounds there may be; those behind have never been set.
   size_t places() const { return area_.usable() / sizeof(uint16_t); }
+
+  // What the bounds of so many buckets take, if there are any.
+  size_t bytes_for(size_t buckets) const { return std::min(buckets, places()) * sizeof(uint16_t); }
 
   // From here to join(): the lock of the place's stripe is held.
 

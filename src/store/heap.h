@@ -135,6 +135,11 @@ class SlabPool {
   // Bytes of regions made ready that no heap has taken.
   size_t ahead_bytes() const { return ahead_.load(std::memory_order_relaxed) * kSlabBytes; }
 
+  // What is known of the slabs that are taken.
+  size_t index_bytes() const {
+    return taken_.load(std::memory_order_relaxed) * (sizeof(Slab) + sizeof(uint8_t));
+  }
+
   // A few milliseconds of work that no command shall wait for: makes a region ready before it is
   // needed, as a huge page, or one that is in use on small pages into a huge page. Returns whether
   // there may be more to do. One thread at a time; for slabs smaller than a huge page only.

@@ -274,7 +274,7 @@ void Keyspace::set_limit_bytes(uint64_t bytes) {
 
 // What may be kept for reuse; little where memory is limited.
 size_t Keyspace::spare_bytes_max(size_t otherwise) const {
-  constexpr size_t kLimitShare = 256;
+  constexpr size_t kLimitShare = 512;
   const uint64_t limit = limit_bytes();
   return limit ? std::min<size_t>(otherwise, limit / kLimitShare) : otherwise;
 }

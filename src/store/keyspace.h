@@ -156,7 +156,7 @@ class Keyspace {
   // Bytes that the store holds of the machine: what maxmemory is about. No lock; the buckets' part
   // is as of the last update_table_bytes().
   uint64_t held_bytes() const {
-    return pool_.taken_bytes() + pool_.ahead_bytes() + blocks_.used_bytes() +
+    return pool_.taken_bytes() + pool_.ahead_bytes() + pool_.index_bytes() + blocks_.used_bytes() +
            table_bytes_.load(std::memory_order_relaxed);
   }
   void update_table_bytes();

@@ -130,15 +130,19 @@ void Keyspace::release_spare() {
 }
 
 void Keyspace::update_table_bytes() {
-  uint64_t buckets = 0;
+  uint64_t overflows = 0, bytes = 0;
   for (uint32_t i = 0; i < stripe_count_; i++) {
     StripeGuard guard(*this, stripes_[i]);
-    for (int db = 0; db < databases_; db++) {
-      const TableState& keys = state(db, i);
-      buckets += keys.buckets.load(std::memory_order_relaxed) + keys.overflow_touched;
-    }
+    for (int db = 0; db < databases_; db++) overflows += state(db, i).overflow_touched;
   }
-  table_bytes_.store(buckets * sizeof(Bucket), std::memory_order_relaxed);
+  // Of home buckets all that have been made ready, be they used or not yet.
+  for (int db = 0; db < databases_; db++) {
+    const TableAreas* areas = areas_[db].load(std::memory_order_acquire);
+    if (!areas) continue;
+    bytes += std::max(places(db) * sizeof(Bucket), areas->huge_end.load(std::memory_order_relaxed));
+    bytes += areas->deadlines.bytes_for(places(db));
+  }
+  table_bytes_.store(bytes + overflows * sizeof(Bucket), std::memory_order_relaxed);
 }
 
 // The memory of buckets that joining has left unused, from the end. Returns whether there is more.
