@@ -42,12 +42,10 @@ int64_t count(Client& client, const std::string& prefix, int keys) {
 }
 
 constexpr int64_t kLimit = 24 << 20;
-// With 100, a command evicts until there is room, however slow the machine.
-constexpr const char* kWithoutEnd = "--maxmemory-eviction-tenacity";
 
 TEST(evict, limit_under_a_flood) {
   Server server({.arguments = {"--threads", "2", "--maxmemory", std::to_string(kLimit),
-                               "--maxmemory-policy", "allkeys-lru", kWithoutEnd, "100"}});
+                               "--maxmemory-policy", "allkeys-lru"}});
   server.start();
   Client one(server), other(server);
   Random random(seed());
@@ -111,8 +109,7 @@ TEST(evict, frequent_keys_stay) {
 // Keys without an expiry stay whatever comes; when there are no others left, writes are refused.
 TEST(evict, volatile_policies_spare_the_rest) {
   for (const char* policy : {"volatile-lru", "volatile-lfu", "volatile-random", "volatile-ttl"}) {
-    Server server(
-        {.arguments = {"--threads", "2", "--maxmemory-policy", policy, kWithoutEnd, "100"}});
+    Server server({.arguments = {"--threads", "2", "--maxmemory-policy", policy}});
     server.start();
     Client client(server);
     fill(client, "stays", 10'000, 500);
