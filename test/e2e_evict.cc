@@ -42,8 +42,11 @@ int64_t count(Client& client, const std::string& prefix, int keys) {
 }
 
 constexpr int64_t kLimit = 24 << 20;
+constexpr const char* kTooSlow =
+    "a command evicts for so long, not so much, and a sanitizer takes most of the time";
 
 TEST(evict, limit_under_a_flood) {
+  if (slowness() > 1) SKIP(kTooSlow);
   Server server({.arguments = {"--threads", "2", "--maxmemory", std::to_string(kLimit),
                                "--maxmemory-policy", "allkeys-lru"}});
   server.start();
@@ -108,6 +111,7 @@ TEST(evict, frequent_keys_stay) {
 
 // Keys without an expiry stay whatever comes; when there are no others left, writes are refused.
 TEST(evict, volatile_policies_spare_the_rest) {
+  if (slowness() > 1) SKIP(kTooSlow);
   for (const char* policy : {"volatile-lru", "volatile-lfu", "volatile-random", "volatile-ttl"}) {
     Server server({.arguments = {"--threads", "2", "--maxmemory-policy", policy}});
     server.start();
