@@ -103,15 +103,18 @@ void Keyspace::expect(int db, uint64_t keys) {
   }
 }
 
-thread_local int Keyspace::all_locked_ = 0;
+// How often this thread has locked all stripes.
+static thread_local int all_locked = 0;
+
+bool Keyspace::holds_all() { return all_locked > 0; }
 
 void Keyspace::lock_all() {
-  if (all_locked_++ > 0) return;
+  if (all_locked++ > 0) return;
   for (uint32_t i = 0; i < stripe_count_; i++) lock(stripes_[i]);
 }
 
 void Keyspace::unlock_all() {
-  if (--all_locked_ > 0) return;
+  if (--all_locked > 0) return;
   for (uint32_t i = stripe_count_; i-- > 0;) unlock(stripes_[i]);
 }
 

@@ -88,7 +88,7 @@ class Keyspace {
   void unlock_all();
   // Whether the calling thread is between the two. What takes locks by StripeGuard, or all of them
   // again, may be called then.
-  static bool holds_all() { return all_locked_ > 0; }
+  static bool holds_all();
   // Whether others than the one loop take locks: a snapshot does. That loop says so, while it holds
   // none; with several loops it is always so.
   void set_shared(bool shared) {
@@ -286,7 +286,6 @@ class Keyspace {
   void prefetch_buckets(int db, const size_t* places, size_t count) const;
   unsigned expire_bucket(int db, size_t place, int64_t now_ms, GoneSink& sink);
 
-  static thread_local int all_locked_;  // how often, by this thread
   int databases_ = 0;
   uint32_t stripe_count_ = 0;
   unsigned stripe_bits_ = 0;
