@@ -149,6 +149,7 @@ void open_keyspace(Process& process) {
   if (!server.keyspace.open(int(server.config.databases), server.loop_count)) {
     die(process, "cannot reserve address space for the keyspace: see ulimit -v");
   }
+  server.keyspace.set_time(wall_ms());
   server.keyspace.set_shared(true);  // by the thread that loads
   if (pthread_create(&process.memory_thread, nullptr, run_memory_thread, &server.keyspace) != 0) {
     die(process, "cannot start a thread");
@@ -215,6 +216,7 @@ void* run_load(void* process) {
   p.server.loading.active.store(false, std::memory_order_seq_cst);
   p.server.keyspace.set_limit_bytes(uint64_t(p.server.config.maxmemory.load()));
   p.server.persist.set_loaded();
+  p.loops[0]->wake();  // some may have expired
   pthread_kill(p.server.main_thread, kLoadedSignal);
   return nullptr;
 }

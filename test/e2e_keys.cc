@@ -61,7 +61,7 @@ TEST(keys, expiry_in_the_log) {
 // Looking at all keys finds none that has expired, and deletes those.
 TEST(keys, walks_and_expired_keys) {
   for (const char* look : {"SCAN", "KEYS"}) {
-    Server server({.appendonly = true});
+    Server server({.arguments = {"--active-expire", "no"}, .appendonly = true});
     server.start();
     Client client(server);
     for (int i = 0; i < 500; i++) {
@@ -90,7 +90,7 @@ TEST(keys, walks_and_expired_keys) {
 
 // One key that lives among many that do not, or in a database that has been much larger.
 TEST(keys, randomkey_of_a_sparse_database) {
-  Server server;
+  Server server({.arguments = {"--active-expire", "no"}});
   server.start();
   Client client(server);
   CHECK_EQ(client.command({"RANDOMKEY"}), kNil);

@@ -18,7 +18,12 @@ Entry* find_live_in(Call& call, int db, const Key& key, Access access) {
     delete_expired(call, db, key);
     return nullptr;
   }
-  if (access == Access::kUse) entry->touch(call.env.clock);
+  const Usage& usage = call.env.evict.usage;
+  if (access == Access::kTouch && !usage.counts()) {
+    entry->touch(call.env.clock & kClockMask);
+  } else if (access != Access::kLook) {
+    usage.touch(*entry, call.env.now_ms, call.env.clock, call.env.random);
+  }
   return entry;
 }
 

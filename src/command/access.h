@@ -6,8 +6,9 @@
 namespace ignix {
 
 // Whether an entry counts as used by being found: then its access clock is set. Commands that only
-// ask about a key leave it.
-enum class Access { kUse, kLook };
+// ask about a key leave it. Without a policy that needs it exact, kUse leaves a clock that is
+// nearly right; kTouch does not.
+enum class Access { kUse, kLook, kTouch };
 
 // The live entry of a key, or nullptr. One that has expired is deleted, and the log told so. The
 // key's stripe is locked.

@@ -13,6 +13,7 @@
 #include "command/session.h"
 #include "durability/ring.h"
 #include "resp/reply.h"
+#include "store/evict.h"
 #include "store/keyspace.h"
 
 namespace ignix {
@@ -29,12 +30,14 @@ struct Env {
   int64_t now_ms = 0;                          // time of day, read once for each batch
   int64_t output_room_bytes = 0;         // what all clients' replies may still grow by in this turn
   uint32_t clock = 0;                    // the entries' access clock at that time
+  EvictRules evict = {};                 // maxmemory-policy and what belongs to it
+  int evict_tenacity = 10;               // maxmemory-eviction-tenacity
   bool rdbcompression = true;            // for DUMP
   int64_t string_bytes_max = INT64_MAX;  // proto-max-bulk-len, for strings that are made here
   const std::atomic<int64_t>* hll_sparse_bytes = nullptr;  // hll-sparse-max-bytes
   uint64_t changes = 0;                  // made by this loop so far
   bool in_transaction = false;           // commands that wait reply at once
-  std::string group = {};         // the records of the transaction that runs
+  std::string group = {};                // the records of the transaction that runs
   size_t group_records = 0;
   bool all_locked = false;  // by this loop, for a transaction: every stripe
   RandomNumbers random = RandomNumbers(random_hash_secret().a);

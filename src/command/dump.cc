@@ -91,10 +91,13 @@ void log_restore(Call& call, const Key& key, int64_t expiry_ms) {
   call.log_change(change, std::size(change));
 }
 
-// The access clock of an entry that has been idle for so long.
-uint32_t clock_before(uint32_t clock, int64_t idle_seconds) {
-  constexpr int64_t kLongest = INT32_MAX;
-  return (clock - uint32_t(std::min(idle_seconds, kLongest) * 1000 >> 16)) & kClockMask;
+// What the policy does not ask for is not remembered.
+uint32_t restored_clock(const Call& call, const RestoreOptions& options) {
+  if (call.env.evict.usage.counts()) {
+    return options.frequency < 0 ? call.env.clock & kClockMask
+                                 : frequency_clock(call.env.now_ms, uint32_t(options.frequency));
+  }
+  return clock_before(call.env.now_ms, std::max<int64_t>(0, options.idle_seconds));
 }
 
 }  // namespace
@@ -127,7 +130,7 @@ void run_restore(Call& call) {
   }
   StringScratch scratch;
   StoredValue stored;
-  const uint32_t clock = clock_before(call.env.clock, std::max<int64_t>(0, options.idle_seconds));
+  const uint32_t clock = restored_clock(call, options);
   if (!encode_string({value.data(), value.size()}, call.keyspace().blocks(), scratch, stored) ||
       !call.keyspace().put(call.db(), key, stored, expiry_ms, clock)) {
     return reply_out_of_memory(call);

@@ -175,7 +175,7 @@ void Batch::execute(const Request& request) {
 }
 
 // Whether the command is not to be run; then that has been replied.
-bool Batch::refused(Call& call, const Request& request) const {
+bool Batch::refused(Call& call, const Request& request) {
   const Command& command = call.command;
   Reply& reply = call.reply;
   const uint32_t flags = command.run == run_exec && call.session.in_multi
@@ -189,7 +189,7 @@ bool Batch::refused(Call& call, const Request& request) const {
     reply_wrong_arity(call);
   } else if (command.run == run_container) {
     run_container(call);
-  } else if ((flags & kDenyOom) && env_.keyspace->over_limit()) {
+  } else if ((flags & kDenyOom) && env_.keyspace->over_limit() && !find_room()) {
     reply_out_of_memory(call);
   } else if ((flags & kWrite) && env_.log && env_.log->failure()) {
     reply.errorf("MISCONF Errors writing to the AOF file: %s", strerror(env_.log->failure()));
@@ -201,6 +201,9 @@ bool Batch::refused(Call& call, const Request& request) const {
   }
   return true;
 }
+
+// No lock is held: a transaction has its room made before its locks are taken.
+bool Batch::find_room() { return room_maker_.make_room(); }
 
 // The locks follow from the table: all stripes, those of the keys in ascending order, or none.
 void Batch::run_locked(Call& call, size_t hash_count) {

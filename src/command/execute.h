@@ -9,14 +9,14 @@
 #include <cstdint>
 #include <vector>
 
-#include "command/call.h"
+#include "command/make_room.h"
 #include "resp/parser.h"
 
 namespace ignix {
 
 class Batch {
  public:
-  explicit Batch(Env& env) : env_(env) {
+  explicit Batch(Env& env) : env_(env), room_maker_(env) {
     requests_.reserve(kBatchCommands);
     hashes_.reserve(kPrefetchKeys);
   }
@@ -76,6 +76,7 @@ class Batch {
     return bytes > kOutputBytesPause || env_.output_room_bytes <= 0;
   }
 
+  RoomMaker& room_maker() { return room_maker_; }
   uint64_t commands_run() const { return commands_run_; }
   uint64_t error_replies() const { return error_replies_; }
 
@@ -93,11 +94,13 @@ class Batch {
   void prefetch() const;
   bool admit(const Request& request) const;
   void execute(const Request& request);
-  bool refused(Call& call, const Request& request) const;
+  bool refused(Call& call, const Request& request);
+  bool find_room();
   void run_locked(Call& call, size_t hash_count);
   void clear();
 
   Env& env_;
+  RoomMaker room_maker_;
   std::vector<Request> requests_;
   Words words_;
   std::vector<uint64_t> hashes_;

@@ -95,6 +95,13 @@ void run_expiretime(Call&);
 void run_pexpiretime(Call&);
 void run_persist(Call&);
 
+// object.cc
+void run_object_encoding(Call&);
+void run_object_freq(Call&);
+void run_object_help(Call&);
+void run_object_idletime(Call&);
+void run_object_refcount(Call&);
+
 // dump.cc
 void run_dump(Call&);
 void run_restore(Call&);

@@ -27,7 +27,7 @@ void run_del(Call& call) {
 }
 
 void run_exists(Call& call) { call.reply.integer(count_found(call, Access::kLook)); }
-void run_touch(Call& call) { call.reply.integer(count_found(call, Access::kUse)); }
+void run_touch(Call& call) { call.reply.integer(count_found(call, Access::kTouch)); }
 
 void run_type(Call& call) {
   const Entry* entry = find_for_read(call, call.key(0), Access::kLook);

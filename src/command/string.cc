@@ -158,6 +158,8 @@ void run_set(Call& call) {
       return;
     }
     if (old && (options.flags & kKeepTtl)) expiry_ms = old->expiry_ms();
+  } else if (call.env.evict.usage.counts()) {
+    find_live(call, key);  // one more use
   }
   if (!store_string(call, key, value, expiry_ms)) {
     call.reply.rollback(mark);
@@ -256,7 +258,9 @@ namespace {
 
 // False, and it has been replied, if there was no memory for all.
 bool set_all(Call& call) {
+  const bool counts = call.env.evict.usage.counts();
   for (size_t i = 0; i < (call.word_count - 1) / 2; i++) {
+    if (counts) find_live(call, call.key(i));  // one more use
     if (!store_string(call, call.key(i), call.words[2 * i + 2], kNoExpiry)) {
       // What was set stays set, and the log must say so.
       if (i) call.log_change(call.words, 2 * i + 1);

@@ -90,9 +90,13 @@ bool RdbReader::take_opcode(uint8_t opcode) {
       expiry_ms_ = int64_t(seconds) * 1000;
       return true;
     case rdb::kFreq:
-      return in_.take_number(byte);
+      if (!in_.take_number(byte)) return false;
+      frequency_ = byte;
+      return true;
     case rdb::kIdle:
-      return in_.take_length(number);
+      if (!in_.take_length(number)) return false;
+      idle_seconds_ = int64_t(std::min<uint64_t>(number, INT32_MAX));
+      return true;
     case rdb::kSelectDb:
       if (!in_.take_length(number)) return false;
       if (number >= uint64_t(kDatabasesMax))
@@ -132,6 +136,8 @@ RdbReader::Result RdbReader::next() {
   if (at_end_) return Result::kEnd;
   if (!started_ && !take_header()) return stopped();
   expiry_ms_ = kNoExpiry;
+  idle_seconds_ = -1;
+  frequency_ = -1;
   for (;;) {
     uint8_t opcode;
     entry_offset_ = in_.offset();

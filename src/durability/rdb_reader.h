@@ -32,6 +32,9 @@ class RdbReader {
   std::string_view key() const { return {key_.data(), key_.size()}; }
   std::string_view value() const { return {value_.data(), value_.size()}; }
   int64_t expiry_ms() const { return expiry_ms_; }
+  // For how long it has not been used, and how often it was (0 to 255); -1: the file does not say.
+  int64_t idle_seconds() const { return idle_seconds_; }
+  int frequency() const { return frequency_; }
 
   // How many keys the file says the current database has; 0 if it does not say.
   uint64_t expected_keys() const { return expected_keys_; }
@@ -59,7 +62,8 @@ class RdbReader {
   bool started_ = false, at_end_ = false, aof_base_ = false, foreign_ = false;
   int version_ = 0;
   int db_ = 0;
-  int64_t expiry_ms_ = kNoExpiry;
+  int64_t expiry_ms_ = kNoExpiry, idle_seconds_ = -1;
+  int frequency_ = -1;
   uint64_t entry_offset_ = 0, expected_keys_ = 0;
   Buffer key_, value_;
 };

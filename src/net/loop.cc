@@ -91,6 +91,7 @@ Loop::Loop(Server& server, std::unique_ptr<Loop>* loops, int index)
       status_(server.loops[index]),
       env_{&server.keyspace, nullptr, nullptr, &server},
       batch_(env_),
+      gone_logger_(env_),
       maintain_stripe_(uint32_t(index) * server.keyspace.stripe_count() /
                        uint32_t(server.loop_count)) {}
 
@@ -143,10 +144,12 @@ void Loop::turn() {
   turn_.mail = false;
   turn_.accept_error = 0;
   io_->wait(timeout_ms(), turn_);
+  if (index_ == 0) sleeps_until_tick_.store(INT64_MIN, std::memory_order_relaxed);
   // Before anything that a wake-up may be about: it is consumed here.
   if (turn_.mail) mailbox_.take(mail_);
   env_.now_ms = wall_ms();
-  env_.clock = access_clock(env_.now_ms);
+  server_.keyspace.set_time(env_.now_ms);
+  take_rules();
   env_.rdbcompression = server_.config.rdbcompression;
   now_mono_ms_ = monotonic_ms();
   continue_stalled();
@@ -160,9 +163,74 @@ void Loop::turn() {
   // Behind the closing, which makes room below maxclients.
   adopt_all();
   accept_all();
+  expire();
   maintain();
   tell_status();
   if (index_ == 0) server_.persist.attend();
+}
+
+// What maxmemory-policy and its like are, as of this turn.
+void Loop::take_rules() {
+  env_.evict = server_.config.evict_rules(env_.now_ms);
+  env_.evict_tenacity = int(server_.config.eviction_tenacity.load(std::memory_order_relaxed));
+  env_.clock = env_.evict.usage.fresh_clock(env_.now_ms);
+}
+
+// Whether the deletion of what has expired may be logged, and a snapshot can bear it.
+bool Loop::may_expire() const {
+  if (server_.loading.active.load(std::memory_order_acquire)) return false;
+  if (!server_.config.active_expire.load(std::memory_order_relaxed)) return false;
+  if (server_.keyspace.changes_must_wait()) return false;
+  return !env_.log || (!env_.log->failure() && env_.log->room() >= kLogSlackBytes);
+}
+
+// What has expired is deleted a slice at a time: one after the other while no commands come, with a
+// pause between them while they do. Loop 0 does it for all: with a single loop nobody else may.
+void Loop::expire() {
+  Keyspace& keyspace = server_.keyspace;
+  if (index_ != 0) return loops_[0]->wake_before(keyspace.next_expiry_tick());
+  if (!expiry_walk_.running && !keyspace.expiry_due()) return;
+  int64_t now_us = clock_us(CLOCK_MONOTONIC);
+  if (now_us < expire_again_us_ && !(expiry_walk_.running && turn_.ready.empty())) return;
+  if (!expiry_walk_.running) expire_started_us_ = now_us;
+  const int64_t until_us = now_us + kExpireSliceUs, started_us = now_us;
+  const uint64_t log_tail = server_.ring.tail();
+  bool more = true, may = true;
+  while (more && now_us < until_us && (may = may_expire())) {
+    more = keyspace.expire_some(expiry_walk_, env_.now_ms, gone_logger_);
+    now_us = clock_us(CLOCK_MONOTONIC);
+  }
+  status_.expire_us.add(uint64_t(now_us - started_us));
+  if (env_.log && server_.ring.tail() != log_tail) server_.aof.notify();
+  if (!more) {
+    server_.expired_by_last_walk.store(expiry_walk_.deleted, std::memory_order_relaxed);
+    expire_again_us_ = now_us + int64_t(expiry_walk_.places / kExpirePlacesPerUs);
+  } else if (may) {
+    const bool late = now_us - expire_started_us_ > kExpireHurryMs * 1000;
+    status_.expire_slices.add(1);
+    expire_again_us_ = now_us + (late ? kExpireSliceUs : kExpirePauseUs);
+  } else {
+    expire_again_us_ = now_us + kExpireRetryMs * 1000;
+  }
+}
+
+// Until expire() has something to do, for ever: -1. From then on others wake this loop for what
+// expires sooner.
+int Loop::expire_timeout_ms() {
+  Keyspace& keyspace = server_.keyspace;
+  const int64_t now_us = clock_us(CLOCK_MONOTONIC);
+  if (!expiry_walk_.running && !keyspace.expiry_due()) {
+    int64_t next;
+    do {
+      next = keyspace.next_expiry_tick();
+      sleeps_until_tick_.store(next, std::memory_order_seq_cst);
+    } while (keyspace.next_expiry_tick() != next);
+    if (next == kNeverTick) return -1;
+    const int64_t ms = (next << kTickBits) - wall_ms();
+    return int(std::clamp<int64_t>(ms, 0, INT32_MAX));
+  }
+  if (expiry_walk_.running && turn_.ready.empty() && may_expire()) return 0;
+  return int(std::max<int64_t>(0, (expire_again_us_ - now_us + 999) / 1000));
 }
 
 // Memory is tidied a little at a time, most of it when there is nothing else to do. Any loop that
@@ -173,8 +241,8 @@ void Loop::maintain() {
                        : idle          ? kMaintainIdleMs
                                        : kMaintainBusyMs;
   if (now_mono_ms_ - maintained_ms_ < pause_ms) return;
-  if (!maintain_more_ && batch_.commands_run() == commands_maintained_) return;
-  commands_maintained_ = batch_.commands_run();
+  if (!maintain_more_ && activity() == activity_maintained_) return;
+  activity_maintained_ = activity();
   Keyspace& keyspace = server_.keyspace;
   const int64_t until_us = clock_us(CLOCK_MONOTONIC) + kMaintainBudgetUs;
   // Once around all stripes without finding anything is the end.
@@ -184,9 +252,21 @@ void Loop::maintain() {
     idle_stripes = keyspace.maintain(maintain_stripe_) ? 0 : idle_stripes + 1;
   }
   maintain_more_ = idle_stripes < keyspace.stripe_count();
+  if (make_room()) maintain_more_ = true;
   if (keyspace.maintain_shared(false)) maintain_more_ = true;
   if (pool_.trim()) maintain_more_ = true;
   maintained_ms_ = now_mono_ms_;
+}
+
+// Though no command asks for it: maxmemory may have been lowered. Returns whether there is more.
+bool Loop::make_room() {
+  if (!server_.keyspace.over_limit() || server_.loading.active.load(std::memory_order_acquire)) {
+    return false;
+  }
+  const uint64_t log_tail = server_.ring.tail();
+  const bool possible = batch_.room_maker().make_room();
+  if (env_.log && server_.ring.tail() != log_tail) server_.aof.notify();
+  return possible && server_.keyspace.over_limit();
 }
 
 // Stalled connections wait for the log, whose progress wakes the loop, or for the next turn.
@@ -199,9 +279,13 @@ int Loop::timeout_ms() {
     ms = int(std::clamp<int64_t>(wait_ends_ms_ - monotonic_ms(), 0, ms));
   }
   if (server_.config.watches_clients()) ms = std::min(ms, kOverdueCheckMs);
+  if (index_ == 0) {
+    const int expire_ms = expire_timeout_ms();
+    if (expire_ms >= 0) ms = std::min(ms, expire_ms);
+  }
   if (maintain_more_) {
     ms = std::min(ms, kMaintainIdleMs);
-  } else if (batch_.commands_run() != commands_maintained_) {
+  } else if (activity() != activity_maintained_) {
     ms = std::min(ms, kMaintainCheckMs);
   }
   return ms == kForEver ? -1 : ms;

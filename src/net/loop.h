@@ -27,6 +27,10 @@ class Loop {
 
   // Any thread: wakes the loop, to look at what has changed (the server stops, the log got on).
   void wake() { mailbox_.wake(); }
+  // Any thread: wakes the loop if it sleeps longer than until this tick (store/deadlines.h).
+  void wake_before(int64_t tick) {
+    if (tick < sleeps_until_tick_.load(std::memory_order_seq_cst)) wake();
+  }
   // Any thread: whether replies wait for the log.
   bool waits_for_log() const { return waits_for_log_.load(std::memory_order_seq_cst); }
 
@@ -40,6 +44,13 @@ class Loop {
   void turn();
   int timeout_ms();
   void maintain();
+  bool make_room();
+  // What may have left memory to be tidied.
+  uint64_t activity() { return batch_.commands_run() + gone_logger_.count(); }
+  void take_rules();
+  void expire();
+  bool may_expire() const;
+  int expire_timeout_ms();
   void continue_stalled();
   void end_waits();
   void parse_all();
@@ -104,11 +115,16 @@ class Loop {
   int64_t now_mono_ms_ = 0;           // read once for each turn
   int64_t overdue_check_ms_ = 0;      // when clients were last looked at for it
   int64_t maintained_ms_ = 0;         // when maintain() last worked
-  uint64_t commands_maintained_ = 0;  // commands run by then
+  uint64_t activity_maintained_ = 0;  // by then
   bool maintain_more_ = false;        // it left work undone
-  uint32_t maintain_stripe_;          // looked at last; loops start apart
-  int64_t accept_again_ms_ = 0;       // accepting is paused until then; 0: it is not
-  bool accept_failed_ = false;        // and it has been logged
+  GoneLogger gone_logger_;
+  ExpiryWalk expiry_walk_;                             // loop 0's alone, as what follows
+  int64_t expire_again_us_ = 0;                        // not before, by CLOCK_MONOTONIC
+  int64_t expire_started_us_ = 0;                      // when it began
+  std::atomic<int64_t> sleeps_until_tick_{INT64_MIN};  // it is awake
+  uint32_t maintain_stripe_;                           // looked at last; loops start apart
+  int64_t accept_again_ms_ = 0;  // accepting is paused until then; 0: it is not
+  bool accept_failed_ = false;   // and it has been logged
   std::atomic<bool> waits_for_log_{false};
 };
 

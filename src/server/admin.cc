@@ -83,10 +83,13 @@ void run_config_resetstat(Call& call) {
   base.output = server.total(&LoopStatus::output_bytes);
   base.reads = server.total(&LoopStatus::reads);
   base.writes = server.total(&LoopStatus::writes);
+  base.expire_slices = server.total(&LoopStatus::expire_slices);
+  base.expire_us = server.total(&LoopStatus::expire_us);
   const Server::KeyspaceCounts counts = server.keyspace_counts();
   base.hits = counts.hits;
   base.misses = counts.misses;
   base.expired = counts.expired;
+  base.evicted = counts.evicted;
   call.reply.ok();
 }
 

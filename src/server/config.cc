@@ -27,9 +27,9 @@ enum class Kind {
 using Number = std::atomic<int64_t> Config::*;
 using Text = std::string Config::*;
 
-// Parts of Redis that Ignix has not: what clients and benchmarks ask of them, or set them to.
-constexpr std::pair<const char*, const char*> kFixed[] = {{"maxmemory-policy", "noeviction"}};
-
+constexpr const char* kPolicyChoices[] = {
+    "noeviction",   "allkeys-lru",     "allkeys-lfu",  "allkeys-random", "volatile-lru",
+    "volatile-lfu", "volatile-random", "volatile-ttl", nullptr};  // as EvictPolicy
 constexpr const char* kFsyncChoices[] = {"always", "everysec", "no", nullptr};
 constexpr const char* kFsyncErrorChoices[] = {"rewrite", "stop", nullptr};  // as FsyncErrorChoice
 constexpr const char* kIoChoices[] = {"auto", "uring", "epoll", nullptr};   // as IoChoice
@@ -49,6 +49,11 @@ struct Directive {
 
 // clang-format off: rows, not statements
 const Directive kDirectives[] = {
+    {.name = "active-expire",
+     .kind = Kind::kYesNo,
+     .number = &Config::active_expire,
+     .changeable = true,
+     .help = "delete what has expired though nobody asks for it"},
     {.name = "aof-fsync-error",
      .kind = Kind::kChoice,
      .number = &Config::aof_fsync_error,
@@ -127,6 +132,18 @@ const Directive kDirectives[] = {
      .number = &Config::io,
      .choices = kIoChoices,
      .help = "uring, epoll, or auto: what the kernel allows"},
+    {.name = "lfu-decay-time",
+     .kind = Kind::kNumber,
+     .number = &Config::lfu_decay_minutes,
+     .most = INT32_MAX,
+     .changeable = true,
+     .help = "minutes after which a key's frequency falls; 0: never"},
+    {.name = "lfu-log-factor",
+     .kind = Kind::kNumber,
+     .number = &Config::lfu_log_factor,
+     .most = INT32_MAX,
+     .changeable = true,
+     .help = "how slowly a key's frequency grows"},
     {.name = "logfile",
      .kind = Kind::kText,
      .text = &Config::logfile,
@@ -149,6 +166,25 @@ const Directive kDirectives[] = {
      .number = &Config::maxmemory,
      .changeable = true,
      .help = "most memory for data; 0: no limit"},
+    {.name = "maxmemory-eviction-tenacity",
+     .kind = Kind::kNumber,
+     .number = &Config::eviction_tenacity,
+     .most = 100,
+     .changeable = true,
+     .help = "how long a command may evict, 0 to 100"},
+    {.name = "maxmemory-policy",
+     .kind = Kind::kChoice,
+     .number = &Config::maxmemory_policy,
+     .choices = kPolicyChoices,
+     .changeable = true,
+     .help = "what goes when maxmemory is reached"},
+    {.name = "maxmemory-samples",
+     .kind = Kind::kNumber,
+     .number = &Config::maxmemory_samples,
+     .least = 1,
+     .most = INT32_MAX,
+     .changeable = true,
+     .help = "keys compared for an eviction, at least"},
     {.name = "pidfile",
      .kind = Kind::kText,
      .text = &Config::pidfile,
@@ -508,28 +544,34 @@ std::vector<std::pair<std::string, std::string>> config_get(const Config& config
       found.emplace_back(directive.name, value_text(config, directive));
     }
   }
-  for (const auto& [name, value] : kFixed) {
-    if (glob_match(pattern, name, true)) found.emplace_back(name, value);
-  }
   return found;
 }
 
 bool config_set(Config& config, std::string_view name, std::string_view value, std::string& error) {
   const Directive* directive = find_directive(name);
   if (!directive || !directive->changeable) {
-    for (const auto& [fixed, only] : kFixed) {
-      if (equal_ignoring_case(name, fixed) && value == only) return true;
-    }
     error = "can't set immutable config";
     return false;
   }
   return set_value(config, *directive, value, error);
 }
 
-bool config_has(std::string_view name) {
-  return find_directive(name) ||
-         std::any_of(std::begin(kFixed), std::end(kFixed),
-                     [&](auto& fixed) { return equal_ignoring_case(name, fixed.first); });
+bool config_has(std::string_view name) { return find_directive(name); }
+
+EvictRules Config::evict_rules(int64_t now_ms) const {
+  const auto value = [](const std::atomic<int64_t>& of) {
+    return of.load(std::memory_order_relaxed);
+  };
+  EvictRules rules;
+  rules.policy = EvictPolicy(value(maxmemory_policy));
+  rules.samples = unsigned(value(maxmemory_samples));
+  rules.usage.kind = is_lfu(rules.policy)   ? Usage::Kind::kFrequency
+                     : is_lru(rules.policy) ? Usage::Kind::kRecency
+                                            : Usage::Kind::kLazy;
+  rules.usage.log_factor = uint32_t(value(lfu_log_factor));
+  rules.usage.decay_minutes = uint32_t(value(lfu_decay_minutes));
+  rules.now_ms = now_ms;
+  return rules;
 }
 
 std::string config_usage() {
@@ -537,7 +579,7 @@ std::string config_usage() {
   const Config defaults;
   for (const Directive& directive : kDirectives) {
     char line[160];
-    snprintf(line, sizeof line, "  --%-26s %s [%s]\n", directive.name, directive.help,
+    snprintf(line, sizeof line, "  --%-28s %s [%s]\n", directive.name, directive.help,
              value_text(defaults, directive).c_str());
     text += line;
   }

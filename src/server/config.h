@@ -12,6 +12,7 @@
 #include "base/limits.h"
 #include "server/output_limits.h"
 #include "server/save_rules.h"
+#include "store/evict.h"
 
 namespace ignix {
 
@@ -36,8 +37,14 @@ struct Config {
   std::atomic<int64_t> appendonly{1};
   std::atomic<int64_t> appendfsync{1};
   std::atomic<int64_t> aof_load_truncated{1};
-  std::atomic<int64_t> aof_fsync_error{0};  // FsyncErrorChoice
-  std::atomic<int64_t> io{0};               // IoChoice
+  std::atomic<int64_t> aof_fsync_error{0};   // FsyncErrorChoice
+  std::atomic<int64_t> io{0};                // IoChoice
+  std::atomic<int64_t> maxmemory_policy{0};  // EvictPolicy
+  std::atomic<int64_t> maxmemory_samples{5};
+  std::atomic<int64_t> eviction_tenacity{10};
+  std::atomic<int64_t> lfu_log_factor{10};
+  std::atomic<int64_t> lfu_decay_minutes{1};
+  std::atomic<int64_t> active_expire{1};
   std::atomic<int64_t> loglevel{2};
   std::atomic<int64_t> daemonize{0};
   OutputLimits output_limits;
@@ -46,6 +53,8 @@ struct Config {
   std::atomic<int64_t> rdbchecksum{1};
   std::atomic<int64_t> aof_rewrite_percentage{100};
   std::atomic<int64_t> aof_rewrite_min_bytes{64 << 20};
+
+  EvictRules evict_rules(int64_t now_ms) const;
 
   // Whether clients must be looked at now and then, though nothing comes from them.
   bool watches_clients() const {

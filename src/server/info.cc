@@ -102,7 +102,9 @@ void memory_section(Text& text, Server& server) {
   text.field_bytes("total_system_memory", total);
   text.field_bytes("used_memory_held", server.keyspace.held_bytes());
   text.field_bytes("maxmemory", uint64_t(server.config.maxmemory.load()));
-  text.field("maxmemory_policy", "noeviction");
+  for (const auto& [name, value] : config_get(server.config, "maxmemory-policy")) {
+    text.field("maxmemory_policy", value);
+  }
   text.field("mem_allocator", "ignix");
 }
 
@@ -161,6 +163,25 @@ void persistence_section(Text& text, Server& server) {
   text.field("aof_buffer_length", server.ring.tail() - server.ring.taken());
 }
 
+// Stale are keys that have expired and are still there: what the last walk over them has found.
+void expiry_fields(Text& text, Server& server) {
+  const uint64_t stale = server.expired_by_last_walk;
+  uint64_t expiries = 0;
+  server.keyspace.lock_all();
+  for (int db = 0; db < server.keyspace.databases(); db++) {
+    expiries += server.keyspace.expiry_count(db);
+  }
+  server.keyspace.unlock_all();
+  char percent[16];
+  snprintf(percent, sizeof percent, "%.2f",
+           100 * double(stale) / double(std::max<uint64_t>(1, stale + expiries)));
+  text.field("expired_stale_perc", percent);
+  text.field("expired_time_cap_reached_count",
+             server.total(&LoopStatus::expire_slices) - server.baseline.expire_slices);
+  text.field("expire_cycle_cpu_milliseconds",
+             (server.total(&LoopStatus::expire_us) - server.baseline.expire_us) / 1000);
+}
+
 void stats_section(Text& text, Server& server) {
   const Server::Baseline& base = server.baseline;
   const Server::KeyspaceCounts counts = server.keyspace_counts();
@@ -176,8 +197,9 @@ void stats_section(Text& text, Server& server) {
   snprintf(rate, sizeof rate, "%.2f", double(server.output_per_second) / 1024);
   text.field("instantaneous_output_kbps", rate);
   text.field("rejected_connections", server.total(&LoopStatus::rejected) - base.rejected);
-  text.field("evicted_keys", uint64_t(0));
+  text.field("evicted_keys", counts.evicted - base.evicted);
   text.field("expired_keys", counts.expired - base.expired);
+  expiry_fields(text, server);
   text.field("keyspace_hits", counts.hits - base.hits);
   text.field("keyspace_misses", counts.misses - base.misses);
   text.field("total_error_replies", server.total(&LoopStatus::errors) - base.errors);

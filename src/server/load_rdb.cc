@@ -18,7 +18,8 @@ namespace {
 // the stripes, batch by batch, so that its cache misses overlap.
 class Inserter {
  public:
-  explicit Inserter(Keyspace& keyspace) : keyspace_(keyspace), clock_(access_clock(wall_ms())) {
+  Inserter(Keyspace& keyspace, const Usage& usage)
+      : keyspace_(keyspace), usage_(usage), now_ms_(wall_ms()) {
     for (Chunk& chunk : chunks_) chunk.of_worker.resize(size_t(pool_.workers()));
   }
 
@@ -31,8 +32,8 @@ class Inserter {
     if (!chunk.bytes.append(reader.key()) || !chunk.bytes.append(reader.value())) return false;
     const uint64_t hash = keyspace_.key(reader.key()).hash;
     const int worker = pool_.worker_of(keyspace_.stripe_index(hash));
-    chunk.of_worker[size_t(worker)].push_back(
-        {hash, at, reader.key().size(), reader.value().size(), reader.expiry_ms()});
+    chunk.of_worker[size_t(worker)].push_back({hash, at, reader.key().size(), reader.value().size(),
+                                               reader.expiry_ms(), clock_of(reader)});
     return chunk.bytes.size() < kChunkBytes || dispatch();
   }
 
@@ -49,12 +50,24 @@ class Inserter {
     uint64_t hash;
     size_t at, key_bytes, value_bytes;  // in the chunk's bytes
     int64_t expiry_ms;
+    uint32_t clock;
   };
   struct Chunk {
     int db = 0;
     Buffer bytes;
     std::vector<std::vector<Item>> of_worker;
   };
+
+  // What the policy does not ask for is not remembered.
+  uint32_t clock_of(const RdbReader& reader) const {
+    if (usage_.counts() && reader.frequency() >= 0) {
+      return frequency_clock(now_ms_, uint32_t(reader.frequency()));
+    }
+    if (!usage_.counts() && reader.idle_seconds() >= 0) {
+      return clock_before(now_ms_, reader.idle_seconds());
+    }
+    return usage_.fresh_clock(now_ms_) & kClockMask;
+  }
 
   bool dispatch() {
     pool_.wait();
@@ -96,11 +109,12 @@ class Inserter {
     }
     StripeGuard guard(keyspace_, keyspace_.stripe_of(item.hash));
     return keyspace_.put(chunk.db, {item.hash, {key, item.key_bytes}}, stored, item.expiry_ms,
-                         clock_);
+                         item.clock);
   }
 
   Keyspace& keyspace_;
-  const uint32_t clock_;
+  const Usage usage_;
+  const int64_t now_ms_;
   Chunk chunks_[2];
   int open_ = 0;  // the chunk that is being filled; the pool is at the other
   std::atomic<bool> out_of_memory_{false};
@@ -114,7 +128,7 @@ bool load_rdb(Server& server, int fd, uint64_t file_bytes, const std::string& wh
   const int64_t start_ms = monotonic_ms(), now_ms = wall_ms();
   LoadProgress progress(server, what, file_bytes);
   RdbReader reader(fd, server.config.rdbchecksum);
-  Inserter inserter(server.keyspace);
+  Inserter inserter(server.keyspace, server.config.evict_rules(now_ms).usage);
   constexpr uint64_t kEntryBytesLeast = 3;
   uint64_t keys = 0, expired = 0;
   int db = -1;

@@ -8,8 +8,8 @@ namespace ignix {
 // With a clock at which nothing has expired yet: a record was written when its keys were there.
 // What had expired by then was deleted by a record of its own.
 RecordRunner::Lane::Lane(Server& server)
-    : env{&server.keyspace, nullptr, nullptr, &server, nullptr, 0, 0, access_clock(wall_ms())},
-      batch(env) {
+    : env{&server.keyspace, nullptr, nullptr, &server}, batch(env) {
+  env.clock = server.config.evict_rules(0).usage.fresh_clock(wall_ms());
   env.hll_sparse_bytes = &server.config.hll_sparse_bytes;
 }
 

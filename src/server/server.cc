@@ -24,6 +24,7 @@ Server::KeyspaceCounts Server::keyspace_counts() {
     counts.hits += stripe.hits;
     counts.misses += stripe.misses;
     counts.expired += stripe.expired;
+    counts.evicted += stripe.evicted;
   }
   return counts;
 }

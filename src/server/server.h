@@ -38,7 +38,8 @@ struct alignas(64) LoopStatus {
   Counter changes;                  // since the last save and before
   Counter waiting;                  // clients of WAIT and WAITAOF
   Counter commands, errors, connections, rejected, input_bytes, output_bytes, reads, writes;
-  Counter output_pending_bytes;  // replies not taken by their clients
+  Counter expire_us, expire_slices;  // time taken by active expiry; how often it had to go on later
+  Counter output_pending_bytes;      // replies not taken by their clients
   ClientRegistry registry;
 };
 
@@ -74,18 +75,20 @@ struct Server {
   // The main thread writes it once a second.
   std::atomic<uint64_t> commands_per_second{0}, input_per_second{0}, output_per_second{0};
   std::atomic<uint64_t> peak_memory_bytes{0};
+  std::atomic<uint64_t> expired_by_last_walk{0};  // loop 0 writes it
 
   // CONFIG RESETSTAT notes the counters; INFO shows what has come since.
   struct Baseline {
     std::atomic<uint64_t> commands{0}, errors{0}, connections{0}, rejected{0}, input{0}, output{0},
-        reads{0}, writes{0}, hits{0}, misses{0}, expired{0};
+        reads{0}, writes{0}, hits{0}, misses{0}, expired{0}, evicted{0}, expire_slices{0},
+        expire_us{0};
   } baseline;
 
   int64_t client_count() const;
   // A counter over all loops.
   uint64_t total(Counter LoopStatus::*counter) const;
   struct KeyspaceCounts {
-    uint64_t hits = 0, misses = 0, expired = 0;
+    uint64_t hits = 0, misses = 0, expired = 0, evicted = 0;
   };
   KeyspaceCounts keyspace_counts();
 

@@ -66,6 +66,9 @@ class SpareCpu {
 bool Keyspace::prepare_some() { return prepare_growth() || pool_.collapse_region(); }
 
 bool Keyspace::prepare_growth() {
+  // Near the limit there will be no growth.
+  const uint64_t limit = limit_bytes();
+  if (limit && held_bytes() + 2 * kHugePage > limit) return false;
   if (pool_.ready_region()) return true;
   const size_t row_bytes = size_t(stripe_count_) * sizeof(Bucket);
   for (int db = 0; db < databases_; db++) {

@@ -2,6 +2,7 @@
 
 #include <sys/mman.h>
 
+#include <algorithm>
 #include <cassert>
 #include <new>
 
@@ -54,7 +55,7 @@ Block* BlockHeap::take_kept(size_t bytes) {
 bool BlockHeap::keep(Block* block) {
   const size_t bytes = pages_of(block->total_bytes());
   pthread_mutex_lock(&lock_);
-  const bool room = kept_bytes_ + bytes <= kKeptBytesMax;
+  const bool room = kept_bytes_ + bytes <= std::min(kKeptBytesMax, spare_limit());
   if (room) {
     block->next = kept_;
     kept_ = block;
@@ -168,7 +169,8 @@ void BlockHeap::destroy(Block* block) {
   if (ref && !lent) {
     // A free place keeps its pages for the next block, unless much is kept already.
     const size_t free_bytes = slabs_.slab_bytes() - slabs_.used_bytes();
-    if (free_bytes > kFreeBytesMin && free_bytes > slabs_.used_bytes() / 8) {
+    const size_t keep = std::max(kFreeBytesMin, slabs_.used_bytes() / 8);
+    if (free_bytes > std::min(keep, spare_limit())) {
       pool_.discard_tail(ref, total);
     }
   }
@@ -180,8 +182,8 @@ void BlockHeap::destroy(Block* block) {
     dropped_bytes_ += pages_of(total);
   }
   pthread_mutex_unlock(&lock_);
-  while (dropped_bytes_.load(std::memory_order_relaxed) > kDroppedBytesMax && unmap_some())
-    continue;
+  const size_t dropped_max = std::min(kDroppedBytesMax, spare_limit());
+  while (dropped_bytes_.load(std::memory_order_relaxed) > dropped_max && unmap_some()) continue;
 }
 
 // The end of one dropped mapping, or its rest. False if there is none.

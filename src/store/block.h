@@ -98,6 +98,9 @@ class BlockHeap {
   // What is held beyond that: mappings that are kept for reuse or not yet unmapped, spare slabs.
   size_t spare_bytes() const;
 
+  // So many bytes at most are held beyond those in use, about; SIZE_MAX: as many as are worth it.
+  void set_spare_limit(size_t bytes) { spare_limit_.store(bytes, std::memory_order_relaxed); }
+
   // Gives memory of dropped blocks back, a few megabytes a call; keeps at most `keep_bytes` of
   // spare slabs. Returns whether there is more to give back.
   bool release_some(size_t keep_bytes);
@@ -114,7 +117,9 @@ class BlockHeap {
   bool unmap_some();
 
   SlabPool<BlockClasses> pool_;
-  std::atomic<size_t> used_bytes_{0}, dropped_bytes_{0};
+  size_t spare_limit() const { return spare_limit_.load(std::memory_order_relaxed); }
+
+  std::atomic<size_t> used_bytes_{0}, dropped_bytes_{0}, spare_limit_{SIZE_MAX};
   pthread_mutex_t lock_ = PTHREAD_MUTEX_INITIALIZER;
   Heap<BlockClasses> slabs_;  // under lock_
   Block* dropped_ = nullptr;  // under lock_: mappings to be given back

@@ -2,7 +2,7 @@
 //
 //     byte 0      bits 0-2  type            bits 3-4  encoding of the value
 //                 bit 5     has expiry      bit 6     long key       bit 7  long value
-//     bytes 1-3   bits 0-22 access clock: when it was last used, see access_clock()
+//     bytes 1-3   bits 0-22 access clock: when it was last used, or how often
 //                 bit 23    epoch: which snapshots have it, see store/snapshot.h
 //     byte 4      length of the key as stored here
 //     then        length of the value as stored here; with "long value" two bytes
@@ -29,10 +29,11 @@ namespace ignix {
 enum class Type : uint8_t { kString, kList, kSet, kZset, kHash, kStream };
 enum class Encoding : uint8_t { kEmbedded, kInteger, kBlock };
 
-// The access clock: 23 bits that advance about once a minute, for 17 years. Finer, and reading
-// would dirty the line of every entry again and again, which doubles the traffic to memory.
+// The access clock: 23 bits of seconds, which go around in 97 days. Whoever reads an entry need not
+// write it each time: that would dirty its line, and double the traffic to memory. See
+// store/usage.h, also for what else the bits may mean.
 constexpr uint32_t kClockMask = 0x7fffff;
-inline uint32_t access_clock(int64_t now_ms) { return uint32_t(now_ms >> 16) & kClockMask; }
+inline uint32_t access_clock(int64_t now_ms) { return uint32_t(now_ms / 1000) & kClockMask; }
 
 constexpr size_t kShortKeyBytes = UINT8_MAX;
 constexpr int64_t kNoExpiry = -1;

@@ -44,8 +44,10 @@ uint32_t SlabPool<Classes>::take_next() {
     uint32_t number = next_region_;
     if (ready_count_) {
       number = ready_[--ready_count_];
+      next_is_huge_ = true;
     } else if (ensure_region(number)) {
       next_region_++;
+      next_is_huge_ = false;
       set_small(number, true);
     } else {
       return kNoSlab;
@@ -54,6 +56,7 @@ uint32_t SlabPool<Classes>::take_next() {
     end_ = (number + 1) * uint32_t(kSlabsPerRegion);
   }
   if (bell_ && end_ - next_ == kSlabsPerRegion / 4) bell_->ring();
+  if (next_is_huge_) ahead_--;
   return next_++;
 }
 
@@ -113,6 +116,8 @@ bool SlabPool<Classes>::discard_slab(uint32_t index) {
     // A huge page that no slab has reached the end of is resident all the same.
     if ((end_ - 1) / kSlabsPerRegion == number) {
       places_.discard(size_t(next_) * kSlabBytes, size_t(end_) * kSlabBytes);
+      if (next_is_huge_) ahead_ -= end_ - next_;
+      next_is_huge_ = false;
     }
   }
   places_.discard(size_t(index) * kSlabBytes, size_t(index + 1) * kSlabBytes);
@@ -124,6 +129,7 @@ template <typename Classes>
 void SlabPool<Classes>::discard_ready() {
   while (ready_count_ > 0) {
     const uint32_t number = ready_[--ready_count_];
+    ahead_ -= kSlabsPerRegion;
     places_.keep_small(size_t(number) * kRegionBytes);
     places_.discard(size_t(number) * kRegionBytes, size_t(number + 1) * kRegionBytes);
     set_small(number, true);
@@ -132,6 +138,14 @@ void SlabPool<Classes>::discard_ready() {
       push(cold_head_, number * uint32_t(kSlabsPerRegion) + i);
     }
   }
+}
+
+template <typename Classes>
+void SlabPool<Classes>::release_ahead() {
+  if (ahead_bytes() < kRegionBytes) return;
+  pthread_mutex_lock(&lock_);
+  discard_ready();
+  pthread_mutex_unlock(&lock_);
 }
 
 // ---- huge pages
@@ -158,6 +172,7 @@ bool SlabPool<Classes>::ready_region() {
   *static_cast<volatile char*>(base() + size_t(number) * kRegionBytes) = 0;
   pthread_mutex_lock(&lock_);
   ready_[ready_count_++] = number;
+  ahead_ += kSlabsPerRegion;
   pthread_mutex_unlock(&lock_);
   return true;
 }

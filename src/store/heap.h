@@ -130,6 +130,16 @@ class SlabPool {
     return end <= places_.usable();
   }
 
+  // Regions that were made ready, and not yet taken, go back to the kernel.
+  void release_ahead();
+  // Bytes of regions made ready that no heap has taken.
+  size_t ahead_bytes() const { return ahead_.load(std::memory_order_relaxed) * kSlabBytes; }
+
+  // What is known of the slabs that are taken.
+  size_t index_bytes() const {
+    return taken_.load(std::memory_order_relaxed) * (sizeof(Slab) + sizeof(uint8_t));
+  }
+
   // A few milliseconds of work that no command shall wait for: makes a region ready before it is
   // needed, as a huge page, or one that is in use on small pages into a huge page. Returns whether
   // there may be more to do. One thread at a time; for slabs smaller than a huge page only.
@@ -189,7 +199,8 @@ class SlabPool {
   uint32_t small_count_ = 0;                            // regions that are `small`
   uint32_t scanned_ = 0;                                // where collapse_region() looks next
   uint32_t warm_head_ = kNoSlab, cold_head_ = kNoSlab;  // free slabs, resident and not
-  std::atomic<size_t> taken_{0}, warm_{0};
+  bool next_is_huge_ = false;                           // the region that slabs are taken from
+  std::atomic<size_t> taken_{0}, warm_{0}, ahead_{0};
 };
 
 // Cuts slabs into places. Not locked: the owner's affair.
@@ -209,6 +220,9 @@ class Heap {
   char* at(Ref ref) const { return pool_->base() + ref * 8; }
   size_t used_bytes() const { return used_bytes_; }  // of places in use, rounding included
   size_t slab_bytes() const { return slab_count_ * Pool::kSlabBytes; }
+
+  // Whether compact() has something to do in the class for `bytes`.
+  bool is_sparse(size_t bytes) const { return is_sparse_class(Classes::of(bytes)); }
 
   // Empties a sparse slab by moving what is in it, at most `places_max` places: `moved(from, to)`
   // for each, when the bytes have been copied. Prefers the sparsest slab of the class with the most
@@ -231,6 +245,13 @@ class Heap {
   void list(uint32_t slab);
   void unlist(uint32_t slab);
   void drop_slab(uint32_t slab);
+  size_t free_places(unsigned c) const {
+    return size_t(classes_[c].slabs) * places_in(c) - classes_[c].used;
+  }
+  bool is_sparse_class(unsigned c) const {
+    const size_t places = size_t(classes_[c].slabs) * places_in(c);
+    return 4 * free_places(c) >= 5 * places_in(c) && free_places(c) * 16 >= places;
+  }
   unsigned class_to_compact() const;
   uint32_t choose_source(unsigned size_class);
 
@@ -336,11 +357,8 @@ unsigned Heap<Classes>::class_to_compact() const {
   unsigned best = Classes::kCount;
   size_t best_bytes = 0;
   for (unsigned c = 0; c < Classes::kCount; c++) {
-    const size_t places = size_t(classes_[c].slabs) * places_in(c);
-    const size_t free_places = places - classes_[c].used;
-    if (4 * free_places < 5 * places_in(c) || free_places * 16 < places) continue;
-    if (free_places * Classes::bytes(c) <= best_bytes) continue;
-    best_bytes = free_places * Classes::bytes(c);
+    if (!is_sparse_class(c) || free_places(c) * Classes::bytes(c) <= best_bytes) continue;
+    best_bytes = free_places(c) * Classes::bytes(c);
     best = c;
   }
   return best;

@@ -9,6 +9,7 @@
 #include <new>
 
 #include "base/log.h"
+#include "store/usage.h"
 
 namespace ignix {
 namespace {
@@ -79,6 +80,7 @@ TableAreas* Keyspace::make_areas(int db) {
     return nullptr;
   }
   if (areas) areas->bell = &bell_;
+  if (areas) areas->deadlines.set_clock(&expiry_clock_);
   return areas;
 }
 
@@ -101,15 +103,18 @@ void Keyspace::expect(int db, uint64_t keys) {
   }
 }
 
-thread_local int Keyspace::all_locked_ = 0;
+// How often this thread has locked all stripes.
+static thread_local int all_locked = 0;
+
+bool Keyspace::holds_all() { return all_locked > 0; }
 
 void Keyspace::lock_all() {
-  if (all_locked_++ > 0) return;
+  if (all_locked++ > 0) return;
   for (uint32_t i = 0; i < stripe_count_; i++) lock(stripes_[i]);
 }
 
 void Keyspace::unlock_all() {
-  if (--all_locked_ > 0) return;
+  if (--all_locked > 0) return;
   for (uint32_t i = stripe_count_; i-- > 0;) unlock(stripes_[i]);
 }
 
@@ -140,7 +145,7 @@ bool Keyspace::put(int db, const Key& key, const StoredValue& value, int64_t exp
   const SlotPlace place = table(db, index).find(key.hash, key.text);
   return finish_put(db, key, value,
                     place ? replace_at(db, key, entry(place.ref()), place, value, expiry_ms, clock)
-                          : add(db, stripe, key, value, expiry_ms, clock));
+                          : add(db, stripe, key, value, expiry_ms, clock & kClockMask));
 }
 
 bool Keyspace::replace(int db, const Key& key, Entry* old, const StoredValue& value,
@@ -165,6 +170,7 @@ bool Keyspace::replace_at(int db, const Key& key, Entry* old, SlotPlace place,
                           const StoredValue& value, int64_t expiry_ms, uint32_t clock) {
   const uint32_t index = stripe_index(key.hash);
   Stripe& stripe = stripes_[index];
+  clock = clock & kOldKeepsClock ? old->clock() : clock & kClockMask;
   const EntryShape before = old->shape();
   EntryShape after = before;
   after.type = value.type;
@@ -188,6 +194,7 @@ bool Keyspace::replace_at(int db, const Key& key, Entry* old, SlotPlace place,
     stripe.heap.free(old_ref, before_bytes);
   }
   state(db, index).expiries += uint64_t(after.has_expiry) - uint64_t(before.has_expiry);
+  if (after.has_expiry) table(db, index).note_expiry(key.hash, expiry_ms);
   return true;
 }
 
@@ -214,6 +221,7 @@ bool Keyspace::set_expiry(int db, const Key& key, Entry* old, int64_t expiry_ms)
     stripe.heap.free(old_ref, before_bytes);
   }
   state(db, index).expiries += uint64_t(after.has_expiry) - uint64_t(before.has_expiry);
+  if (after.has_expiry) table(db, index).note_expiry(key.hash, expiry_ms);
   return true;
 }
 
@@ -240,6 +248,7 @@ bool Keyspace::add(int db, Stripe& stripe, const Key& key, const StoredValue& va
     entry(ref)->write(shape, stored_key, value.bytes, expiry_ms, clock, epoch_);
     if (table(db, index).insert(key.hash, ref)) {
       state(db, index).expiries += shape.has_expiry;
+      if (shape.has_expiry) table(db, index).note_expiry(key.hash, expiry_ms);
       return true;
     }
     stripe.heap.free(ref, shape.total_bytes());
@@ -250,19 +259,45 @@ bool Keyspace::add(int db, Stripe& stripe, const Key& key, const StoredValue& va
 
 bool Keyspace::erase(int db, const Key& key) {
   const uint32_t index = stripe_index(key.hash);
-  Stripe& stripe = stripes_[index];
-  Table keys = table(db, index);
-  const SlotPlace place = keys.find(key.hash, key.text);
+  const SlotPlace place = table(db, index).find(key.hash, key.text);
   if (!place) return false;
+  remove(db, index, key.hash, place);
+  return true;
+}
+
+void Keyspace::remove(int db, uint32_t index, uint64_t hash, SlotPlace place) {
   const Ref ref = place.ref();
   Entry* old = entry(ref);
   save_before_change(db, old);
-  touch_watched(db, key);
+  touch_watched(db, {hash, old->key()});
   state(db, index).expiries -= old->has_expiry();
   // While the entry's key can still be read: joining buckets hashes no keys, but splitting does.
-  keys.erase(key.hash, place, !snapshot_);
-  free_entry(stripe, ref);
-  return true;
+  table(db, index).erase(hash, place, !snapshot_);
+  free_entry(stripes_[index], ref);
+}
+
+size_t Keyspace::find_filled(int db, size_t from, size_t end, bool with_expiry) const {
+  const TableAreas* areas = areas_[db].load(std::memory_order_acquire);
+  if (!areas) return end;
+  if (with_expiry) return std::min(end, areas->deadlines.find_any(from, end));
+  for (; from < end; from++) {
+    const uint32_t stripe = uint32_t(from) & (stripe_count_ - 1);
+    const Bucket* bucket = table(db, stripe).bucket_hint(uint32_t(from >> stripe_bits_));
+    if (bucket && bucket->fingerprint(0)) return from;
+  }
+  return end;
+}
+
+void Keyspace::set_limit_bytes(uint64_t bytes) {
+  limit_bytes_.store(bytes, std::memory_order_relaxed);
+  blocks_.set_spare_limit(spare_bytes_max(SIZE_MAX));
+}
+
+// What may be kept for reuse; little where memory is limited.
+size_t Keyspace::spare_bytes_max(size_t otherwise) const {
+  constexpr size_t kLimitShare = 512;
+  const uint64_t limit = limit_bytes();
+  return limit ? std::min<size_t>(otherwise, limit / kLimitShare) : otherwise;
 }
 
 void Keyspace::watch(int db, const Key& key, std::atomic<bool>* touched) {
@@ -303,6 +338,8 @@ void Keyspace::swap(int one, int other) {
     state_of_other = kept;
   }
   if (snapshot_) std::swap(db_at_instant_[size_t(one)], db_at_instant_[size_t(other)]);
+  // A walk may have passed the one and now never come to what was the other's.
+  if (expiry_count(one) || expiry_count(other)) expiry_clock_.lower_next(expiry_clock_.tick());
 }
 
 size_t Keyspace::memory_bytes(const Entry& entry) const {

@@ -16,6 +16,7 @@
 #include "base/hash.h"
 #include "base/lock.h"
 #include "store/block.h"
+#include "store/expiry.h"
 #include "store/heap.h"
 #include "store/snapshot.h"
 #include "store/table.h"
@@ -54,6 +55,7 @@ struct alignas(64) Stripe {
   std::vector<TableState> others;
   EntryHeap heap;
   uint64_t expired = 0;  // entries deleted because their time had come
+  uint64_t evicted = 0;  // because memory was short
   std::vector<std::unique_ptr<FlushedTable>> flushed;
 };
 
@@ -86,7 +88,7 @@ class Keyspace {
   void unlock_all();
   // Whether the calling thread is between the two. What takes locks by StripeGuard, or all of them
   // again, may be called then.
-  static bool holds_all() { return all_locked_ > 0; }
+  static bool holds_all();
   // Whether others than the one loop take locks: a snapshot does. That loop says so, while it holds
   // none; with several loops it is always so.
   void set_shared(bool shared) {
@@ -114,7 +116,8 @@ class Keyspace {
   }
 
   // Makes `value` the value of `key`, in the place of what was there. Takes over a block's
-  // reference, also when it fails. False if there is no memory: then nothing has changed.
+  // reference, also when it fails. False if there is no memory: then nothing has changed. `clock`:
+  // with kOldKeepsClock (store/usage.h) what was there keeps its own.
   bool put(int db, const Key& key, const StoredValue& value, int64_t expiry_ms, uint32_t clock);
 
   // The same for a key whose entry, `old`, find() has just found: spares the second look-up.
@@ -179,17 +182,33 @@ class Keyspace {
   // Bytes that the store holds of the machine: what maxmemory is about. No lock; the buckets' part
   // is as of the last update_table_bytes().
   uint64_t held_bytes() const {
-    return pool_.taken_bytes() + blocks_.used_bytes() +
+    return pool_.taken_bytes() + pool_.ahead_bytes() + pool_.index_bytes() + blocks_.used_bytes() +
            table_bytes_.load(std::memory_order_relaxed);
   }
   void update_table_bytes();
 
   // maxmemory; 0: no limit. Any thread.
-  void set_limit_bytes(uint64_t bytes) { limit_bytes_.store(bytes, std::memory_order_relaxed); }
+  void set_limit_bytes(uint64_t bytes);
+  uint64_t limit_bytes() const { return limit_bytes_.load(std::memory_order_relaxed); }
   bool over_limit() const {
     const uint64_t limit = limit_bytes_.load(std::memory_order_relaxed);
     return limit && held_bytes() > limit;
   }
+
+  // For eviction (store/evict.h). Buckets of a database, of all stripes, by their place among them:
+  // how many there are; the first within [from, end) that seems to have an entry (with_expiry: one
+  // that expires), or `end`. No lock.
+  size_t places(int db) const { return size_t(buckets_touched(db)) << stripe_bits_; }
+  size_t find_filled(int db, size_t from, size_t end, bool with_expiry) const;
+  // Those entries: fn(const Entry&, Ref). Takes the stripe's lock.
+  template <typename Fn>
+  void for_each_at(int db, size_t place, Fn fn);
+  // Deletes the entry of that hash at `ref`, if it is there and may_go(const Entry&). Empties a
+  // sparse slab where that has made one. Takes the stripe's lock.
+  template <typename MayGo>
+  bool evict(int db, uint64_t hash, Ref ref, MayGo may_go, GoneSink& sink);
+  // While the limit is near, memory that is only kept for later is given up.
+  void release_spare();
 
   // A little work (some tens of microseconds) on a stripe: frees entries of flushed databases,
   // empties sparse slabs. Returns whether there is more.
@@ -197,6 +216,17 @@ class Keyspace {
   // A little work on what stripes share: gives free slabs, dropped blocks and unused buckets back
   // to the kernel. `all`: spare memory that is kept for reuse, too.
   bool maintain_shared(bool all);
+
+  // The time of day, as entries' expiries are measured by. Any thread, often; before anything with
+  // an expiry is stored.
+  void set_time(int64_t now_ms) { expiry_clock_.set(now_ms); }
+  // Whether there may be entries that have expired, and the earliest tick (store/deadlines.h) at
+  // which there may be some; kNeverTick: nothing expires. Any thread.
+  bool expiry_due() const;
+  int64_t next_expiry_tick() const { return expiry_clock_.next(); }
+  // A step, of some tens of microseconds, of deleting what has expired: starts a walk or goes on
+  // with it. Returns whether the walk is still running. One thread at a time.
+  bool expire_some(ExpiryWalk& walk, int64_t now_ms, GoneSink& sink);
 
   // A snapshot (store/snapshot.h); the keyspace is shared meanwhile. All stripes are locked at its
   // beginning. What is to be changed goes to `before_change`; the walk's sink is another. Steps of
@@ -256,8 +286,11 @@ class Keyspace {
   void recycle(FlushedAreas* flushed);
   void fix_slot(uint32_t stripe, Ref from, Ref to);
   bool trim_buckets(int db);
+  void remove(int db, uint32_t stripe, uint64_t hash, SlotPlace place);
+  size_t spare_bytes_max(size_t otherwise) const;
+  void prefetch_buckets(int db, const size_t* places, size_t count) const;
+  unsigned expire_bucket(int db, size_t place, int64_t now_ms, GoneSink& sink);
 
-  static thread_local int all_locked_;  // how often, by this thread
   int databases_ = 0;
   uint32_t stripe_count_ = 0;
   unsigned stripe_bits_ = 0;
@@ -269,6 +302,7 @@ class Keyspace {
   SnapshotSink* snapshot_ = nullptr;  // of the snapshot that is being walked
   std::vector<int> db_at_instant_;    // under which number it has what is in each database now
   HashSecret secret_ = {};
+  ExpiryClock expiry_clock_;
   Bell bell_;  // it is time for prepare_some()
   std::atomic<bool> stop_ahead_{false}, hurry_{false};
   EntryPool pool_;
@@ -298,6 +332,43 @@ class StripeGuard {
   const Keyspace& keyspace_;
   Stripe& stripe_;
 };
+
+template <typename Fn>
+void Keyspace::for_each_at(int db, size_t place, Fn fn) {
+  const uint32_t number = uint32_t(place) & (stripe_count_ - 1);
+  const uint32_t index = uint32_t(place >> stripe_bits_);
+  StripeGuard guard(*this, stripes_[number]);
+  Table keys = table(db, number);
+  if (index >= keys.buckets()) return;
+  keys.for_each_in(index, [&](Ref ref) { __builtin_prefetch(entry(ref)); });
+  int64_t earliest_ms = Deadlines::kNeverMs;
+  keys.for_each_in(index, [&](Ref ref) {
+    const Entry& each = *entry(ref);
+    if (each.has_expiry()) earliest_ms = std::min(earliest_ms, each.expiry_ms());
+    fn(each, ref);
+  });
+  // Else a search for what expires would come here again and again.
+  if (earliest_ms == Deadlines::kNeverMs) keys.renew_expiry(index, earliest_ms);
+}
+
+template <typename MayGo>
+bool Keyspace::evict(int db, uint64_t hash, Ref ref, MayGo may_go, GoneSink& sink) {
+  const uint32_t number = stripe_index(hash);
+  Stripe& stripe = stripes_[number];
+  StripeGuard guard(*this, stripe);
+  const SlotPlace place = table(db, number).find_ref(hash, ref);
+  if (!place || !may_go(*entry(ref))) return false;
+  sink.gone(db, entry(ref)->key());
+  const size_t bytes = entry(ref)->total_bytes();
+  remove(db, number, hash, place);
+  stripe.evicted++;
+  constexpr size_t kMoves = 128;
+  // The entries of a flushed table cannot be found by their keys, so they cannot be moved.
+  if (stripe.flushed.empty() && stripe.heap.is_sparse(bytes)) {
+    stripe.heap.compact(kMoves, [&](Ref from, Ref to) { fix_slot(number, from, to); });
+  }
+  return true;
+}
 
 // Locks the stripes of one command in ascending order, each once. Keeps its memory between uses.
 class StripeLocks {

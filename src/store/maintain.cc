@@ -116,23 +116,34 @@ void Keyspace::fix_slot(uint32_t index, Ref from, Ref to) {
 
 bool Keyspace::maintain_shared(bool all) {
   update_table_bytes();
-  const size_t keep = all ? 0 : std::max(kSpareBytesMin, pool_.taken_bytes() / 64);
+  const size_t keep = all ? 0 : spare_bytes_max(std::max(kSpareBytesMin, pool_.taken_bytes() / 64));
   bool more = pool_.release(keep, kSlabsPerStep);
-  more = blocks_.release_some(all ? 0 : kSpareBlockBytes) || more;
+  more = blocks_.release_some(all ? 0 : spare_bytes_max(kSpareBlockBytes)) || more;
   for (int db = 0; db < databases_; db++) more = trim_buckets(db) || more;
   return more;
 }
 
+void Keyspace::release_spare() {
+  const size_t keep = spare_bytes_max(SIZE_MAX);
+  pool_.release_ahead();
+  if (pool_.spare_bytes() > keep) pool_.release(keep, kSlabsPerStep);
+  if (blocks_.spare_bytes() > keep) blocks_.release_some(keep);
+}
+
 void Keyspace::update_table_bytes() {
-  uint64_t buckets = 0;
+  uint64_t overflows = 0, bytes = 0;
   for (uint32_t i = 0; i < stripe_count_; i++) {
     StripeGuard guard(*this, stripes_[i]);
-    for (int db = 0; db < databases_; db++) {
-      const TableState& keys = state(db, i);
-      buckets += keys.buckets.load(std::memory_order_relaxed) + keys.overflow_touched;
-    }
+    for (int db = 0; db < databases_; db++) overflows += state(db, i).overflow_touched;
   }
-  table_bytes_.store(buckets * sizeof(Bucket), std::memory_order_relaxed);
+  // Of home buckets all that have been made ready, be they used or not yet.
+  for (int db = 0; db < databases_; db++) {
+    const TableAreas* areas = areas_[db].load(std::memory_order_acquire);
+    if (!areas) continue;
+    bytes += std::max(places(db) * sizeof(Bucket), areas->huge_end.load(std::memory_order_relaxed));
+    bytes += areas->deadlines.bytes_for(places(db));
+  }
+  table_bytes_.store(bytes + overflows * sizeof(Bucket), std::memory_order_relaxed);
 }
 
 // The memory of buckets that joining has left unused, from the end. Returns whether there is more.

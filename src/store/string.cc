@@ -27,14 +27,12 @@ void apply(const Patch& patch, char* to, size_t old_bytes, bool is_zero) {
 }
 
 // In the block, if it is the entry's alone and has the room.
-bool patch_block(Keyspace& keyspace, int db, const Key& key, Entry* entry, const Patch& patch,
-                 uint32_t clock) {
+bool patch_block(Keyspace& keyspace, int db, const Key& key, Entry* entry, const Patch& patch) {
   keyspace.prepare_change(db, key, entry);
   Block* const block = entry->block();
   if (!block->is_own() || patch.end() > block->room_bytes) return false;
   apply(patch, block->data, block->length_bytes, false);
   if (patch.end() > block->length_bytes) block->set_length(patch.end());
-  entry->touch(clock);
   return true;
 }
 
@@ -50,7 +48,7 @@ bool patch_string(Keyspace& keyspace, int db, const Key& key, Entry* entry, size
                   std::string_view bytes, uint32_t clock) {
   const Patch patch = {offset, bytes};
   const bool was_block = entry && entry->encoding() == Encoding::kBlock;
-  if (was_block && patch_block(keyspace, db, key, entry, patch, clock)) return true;
+  if (was_block && patch_block(keyspace, db, key, entry, patch)) return true;
   StringScratch scratch;
   StoredValue stored;
   if (!entry && offset == 0) {
@@ -80,10 +78,7 @@ bool patch_string(Keyspace& keyspace, int db, const Key& key, Entry* entry, size
 char* change_block(Keyspace& keyspace, int db, const Key& key, Entry* entry, uint32_t clock) {
   keyspace.prepare_change(db, key, entry);
   Block* block = entry->block();
-  if (block->is_own()) {
-    entry->touch(clock);
-    return block->data;
-  }
+  if (block->is_own()) return block->data;
   block = keyspace.blocks().make(block->view());
   if (!block) return nullptr;
   StringScratch place;

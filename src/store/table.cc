@@ -25,12 +25,14 @@ bool TableAreas::reserve(size_t memory_bytes) {
   // Address space only. A machine's memory full of the smallest entries needs a third of it for
   // buckets; the hash keeps the stripes equal to within a few percent.
   constexpr size_t kLeast = 4ULL << 20;
-  return buckets.reserve(memory_bytes, kLeast) && overflow.reserve(memory_bytes / 2, kLeast);
+  return buckets.reserve(memory_bytes, kLeast) && overflow.reserve(memory_bytes / 2, kLeast) &&
+         deadlines.reserve(memory_bytes / sizeof(Bucket));
 }
 
 void TableAreas::clear() {
   discard_buckets(0);
   overflow.discard(0, SIZE_MAX);
+  deadlines.discard(0);
   touched.store(0, std::memory_order_relaxed);
 }
 
@@ -61,6 +63,7 @@ bool TableAreas::prepare_some(size_t row_bytes) {
 void TableAreas::discard_buckets(size_t from) {
   const size_t end = std::max(huge_end.load(std::memory_order_relaxed), kSmallBytes);
   buckets.discard(from, SIZE_MAX);
+  deadlines.discard(from / sizeof(Bucket));
   // Regrown on small pages, whatever the kernel was told before.
   const size_t first = (from + kHugePage - 1) / kHugePage * kHugePage;
   for (size_t at = first; at < end; at += kHugePage) buckets.keep_small(at);
@@ -195,7 +198,16 @@ void Table::expect(uint64_t keys) {
 void Table::erase(uint64_t hash, SlotPlace place, bool may_join) {
   const uint32_t buckets = state_.buckets.load(std::memory_order_relaxed);
   remove_from_chain(at(home(hash, buckets)), place);
-  if (--state_.keys < buckets * kJoinBelow && buckets > 1 && may_join) join();
+  state_.keys--;
+  if (may_join) join_after(1);
+}
+
+void Table::join_after(unsigned erased) {
+  for (; erased > 0; erased--) {
+    const uint32_t buckets = state_.buckets.load(std::memory_order_relaxed);
+    if (state_.keys >= buckets * kJoinBelow || buckets <= 1) return;
+    join();
+  }
 }
 
 // Splits the next bucket in turn: each of its entries stays or goes to the new last bucket. Slots
@@ -211,6 +223,7 @@ void Table::split() {
   for_each_in(from, [&](Ref ref) { __builtin_prefetch(entry(ref)); });
   touch_bucket(buckets);
   state_.buckets.store(buckets + 1, std::memory_order_relaxed);
+  areas_->deadlines.split(place_of(from), place_of(buckets));
   const auto goes = [&](Ref ref) {
     return home(hash_bytes(secret_, entry(ref)->key()), buckets + 1) != from;
   };
@@ -239,8 +252,10 @@ void Table::join() {
   // Each overflow bucket that is needed, but the first, has been freed by then.
   if (!ensure_spare(1)) return;
   Bucket* from = at(last);
-  Bucket* into = at(last - std::bit_floor(last));
+  const uint32_t partner = last - std::bit_floor(last);
+  Bucket* into = at(partner);
   state_.buckets.store(last, std::memory_order_relaxed);
+  areas_->deadlines.join(place_of(last), place_of(partner));
   while (const unsigned used = from->count()) move_slot(from, {from, used - 1}, into);
 }
 

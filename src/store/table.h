@@ -16,6 +16,7 @@
 #include "base/bell.h"
 #include "base/hash.h"
 #include "store/bucket.h"
+#include "store/deadlines.h"
 #include "store/entry.h"
 
 namespace ignix {
@@ -43,9 +44,10 @@ struct TableState {
   void clear() { *this = TableState(); }
 };
 
-// The two areas of a database.
+// The areas of a database.
 struct TableAreas {
   Area buckets, overflow;
+  Deadlines deadlines;
   Bell* bell = nullptr;  // rung when it is time for prepare_some()
   // No bucket at this index or above has been used in any stripe.
   std::atomic<uint32_t> touched{0};
@@ -91,6 +93,22 @@ class Table {
   void expect(uint64_t keys);
   // Joins buckets if it `may_join`.
   void erase(uint64_t hash, SlotPlace place, bool may_join = true);
+  // Takes those entries out of home bucket `index` for which gone(Ref) returns true; it is asked
+  // once for each. Returns how many. Nothing is joined.
+  template <typename Gone>
+  unsigned erase_in(uint32_t index, Gone gone);
+  // As many buckets as so many erasures would have joined.
+  void join_after(unsigned erased);
+
+  // The entry of that hash, which has been inserted, expires then.
+  void note_expiry(uint64_t hash, int64_t expiry_ms) {
+    areas_->deadlines.note(place_of(home(hash, state_.buckets.load(std::memory_order_relaxed))),
+                           expiry_ms);
+  }
+  // The earliest expiry in home bucket `index`; Deadlines::kNeverMs: nothing expires there.
+  void renew_expiry(uint32_t index, int64_t earliest_ms) {
+    areas_->deadlines.renew(place_of(index), earliest_ms);
+  }
 
   // All entries of home bucket `index` (of state().buckets): fn(Ref).
   template <typename Fn>
@@ -127,6 +145,9 @@ class Table {
     // The areas may be fresh ones already, and the number of buckets still that of the old.
     return is_usable(areas_->buckets, index) ? at(index) : nullptr;
   }
+  const Bucket* bucket_hint(uint32_t index) const {
+    return areas_ && is_usable(areas_->buckets, index) ? at(index) : nullptr;
+  }
   const Bucket* next_hint(const Bucket& bucket) const {
     const uint32_t next = bucket.overflow();
     return next && is_usable(areas_->overflow, next) ? overflow_at(next) : nullptr;
@@ -153,6 +174,8 @@ class Table {
     return reinterpret_cast<Bucket*>(areas_->overflow.base()) +
            ((uint64_t(index) << stripe_bits_) | stripe_);
   }
+  // Where a bucket stands among those of all stripes.
+  size_t place_of(uint32_t index) const { return (size_t(index) << stripe_bits_) | stripe_; }
   const Entry* entry(Ref ref) const {
     return reinterpret_cast<const Entry*>(pool_.base() + ref * 8);
   }
@@ -175,5 +198,28 @@ class Table {
   uint32_t stripe_;
   unsigned stripe_bits_;
 };
+
+template <typename Gone>
+unsigned Table::erase_in(uint32_t index, Gone gone) {
+  unsigned erased = 0;
+  Bucket* const home = at(index);
+  for (Bucket* bucket = home;;) {
+    for (unsigned slot = 0; slot < kSlotsPerBucket && bucket->fingerprint(slot);) {
+      if (!gone(bucket->ref(slot))) {
+        slot++;
+        continue;
+      }
+      // The chain's last slot comes here and is looked at next. If this was the last one of an
+      // overflow bucket, the bucket has left the chain.
+      remove_from_chain(home, {bucket, slot});
+      state_.keys--;
+      erased++;
+      if (bucket != home && bucket->count() == 0) return erased;
+    }
+    const uint32_t next = bucket->overflow();
+    if (!next) return erased;
+    bucket = overflow_at(next);
+  }
+}
 
 }  // namespace ignix

@@ -1,0 +1,197 @@
+// Eviction: the limit holds under writes, what may go goes, what must not stays.
+#include <string>
+
+#include "client.h"
+#include "random.h"
+#include "runner.h"
+#include "server.h"
+
+namespace test {
+namespace {
+
+std::string field_of(Client& client, const char* section, const std::string& name) {
+  const std::string info = client.command({"INFO", section});
+  const size_t at = info.find("\n" + name + ":");
+  CHECK(at != std::string::npos);
+  const size_t from = at + name.size() + 2;
+  return info.substr(from, info.find('\r', from) - from);
+}
+int64_t number_of(Client& client, const char* section, const std::string& name) {
+  return std::stoll(field_of(client, section, name));
+}
+
+// So many SETs of values of `bytes`, in one go; each is taken.
+void fill(Client& client, const std::string& prefix, int keys, size_t bytes,
+          const std::string& expiry_s = "") {
+  const std::string value(bytes, 'v');
+  std::string commands;
+  for (int i = 0; i < keys; i++) {
+    Argv argv = {"SET", prefix + std::to_string(i), value};
+    if (!expiry_s.empty()) argv.insert(argv.end(), {"EX", expiry_s});
+    append_encoded(argv, &commands);
+    if (i % 500 < 499 && i + 1 < keys) continue;
+    CHECK(client.send(commands));
+    commands.clear();
+    for (int j = i / 500 * 500; j <= i; j++) CHECK_EQ(client.read_reply(), kOk);
+  }
+}
+int64_t count(Client& client, const std::string& prefix, int keys) {
+  Argv argv = {"EXISTS"};
+  for (int i = 0; i < keys; i++) argv.push_back(prefix + std::to_string(i));
+  return std::stoll(client.command(argv).substr(1));
+}
+
+constexpr int64_t kLimit = 24 << 20;
+constexpr const char* kTooSlow =
+    "a command evicts for so long, not so much, and a sanitizer takes most of the time";
+
+TEST(evict, limit_under_a_flood) {
+  if (slowness() > 1) SKIP(kTooSlow);
+  Server server({.arguments = {"--threads", "2", "--maxmemory", std::to_string(kLimit),
+                               "--maxmemory-policy", "allkeys-lru",
+                               // Without an end to what a command evicts, however slow the machine.
+                               "--maxmemory-eviction-tenacity", "100"}});
+  server.start();
+  Client one(server), other(server);
+  Random random(seed());
+  int round = 0;
+  // Sizes shift: what one size leaves must do for the next.
+  for (size_t bytes : {64, 3'000, 16, 100'000, 700, 20'000, 300}) {
+    const int keys = int(2 * kLimit / int64_t(bytes + 60));
+    const std::string prefix = std::to_string(round++) + ":";
+    fill(one, prefix + "a", keys / 2, bytes);
+    fill(other, prefix + "b", keys / 2, bytes);
+    CHECK(number_of(one, "memory", "used_memory") <= kLimit + kLimit / 50);
+    CHECK(number_of(one, "memory", "used_memory_held") <= kLimit + kLimit / 50);
+  }
+  CHECK(number_of(one, "stats", "evicted_keys") > 0);
+  CHECK(one.command({"DBSIZE"}) != integer(0));
+}
+
+TEST(evict, recent_keys_stay) {
+  Server server({.arguments = {"--threads", "2", "--maxmemory-policy", "allkeys-lru"}});
+  server.start();
+  Client client(server);
+  fill(client, "old", 20'000, 500);
+  // Older than the clock's second, by RESTORE rather than by waiting.
+  const std::string dump = client.command({"DUMP", "old0"});
+  const std::string payload = dump.substr(dump.find('\n') + 1, dump.size() - dump.find('\n') - 3);
+  for (int i = 0; i < 20'000; i++) {
+    CHECK_EQ(client.command({"RESTORE", "old" + std::to_string(i), "0", payload, "REPLACE",
+                             "IDLETIME", std::to_string(100 + i % 10)}),
+             kOk);
+  }
+  fill(client, "new", 5'000, 500);
+  CHECK_EQ(client.command({"TOUCH", "old0", "old1"}), integer(2));
+  const int64_t held = number_of(client, "memory", "used_memory_held");
+  CHECK_EQ(client.command({"CONFIG", "SET", "maxmemory", std::to_string(held / 2)}), kOk);
+  // At once, without a write.
+  while (number_of(client, "memory", "used_memory_held") > held / 2) continue;
+  CHECK(count(client, "new", 5'000) >= 4'950);
+  CHECK_EQ(client.command({"EXISTS", "old0", "old1"}), integer(2));
+  CHECK(count(client, "old", 20'000) < 10'000);
+}
+
+TEST(evict, frequent_keys_stay) {
+  Server server({.arguments = {"--maxmemory-policy", "allkeys-lfu", "--lfu-log-factor", "0"}});
+  server.start();
+  Client client(server);
+  fill(client, "seldom", 20'000, 500);
+  fill(client, "often", 2'000, 500);
+  CHECK_EQ(client.command({"OBJECT", "FREQ", "seldom1"}), integer(5));
+  for (int i = 0; i < 2'000; i++) {
+    for (int j = 0; j < 3; j++) client.command({"GET", "often" + std::to_string(i)});
+  }
+  CHECK_EQ(client.command({"OBJECT", "FREQ", "often1"}), integer(8));
+  CHECK_EQ(client.command({"SET", "often1", "x"}), kOk);
+  CHECK_EQ(client.command({"OBJECT", "FREQ", "often1"}), integer(9));
+  const int64_t held = number_of(client, "memory", "used_memory_held");
+  CHECK_EQ(client.command({"CONFIG", "SET", "maxmemory", std::to_string(held / 2)}), kOk);
+  while (number_of(client, "memory", "used_memory_held") > held / 2) continue;
+  CHECK(count(client, "often", 2'000) >= 1'990);
+}
+
+// Keys without an expiry stay whatever comes; when there are no others left, writes are refused.
+TEST(evict, volatile_policies_spare_the_rest) {
+  if (slowness() > 1) SKIP(kTooSlow);
+  for (const char* policy : {"volatile-lru", "volatile-lfu", "volatile-random", "volatile-ttl"}) {
+    Server server({.arguments = {"--threads", "2", "--maxmemory-policy", policy}});
+    server.start();
+    Client client(server);
+    fill(client, "stays", 10'000, 500);
+    fill(client, "later", 5'000, 500, "90000");
+    fill(client, "soon", 5'000, 500, "1000");
+    const int64_t held = number_of(client, "memory", "used_memory_held");
+    CHECK_EQ(client.command({"CONFIG", "SET", "maxmemory", std::to_string(held)}), kOk);
+    fill(client, "more", 4'000, 500, "50000");
+    CHECK_EQ(count(client, "stays", 10'000), 10'000);
+    CHECK(number_of(client, "stats", "evicted_keys") > 0);
+    if (policy == std::string("volatile-ttl")) {
+      CHECK(count(client, "later", 5'000) >= 4'990);
+      CHECK(count(client, "soon", 5'000) < 5'000);
+    }
+    const std::string value(500, 'v');
+    std::string reply;
+    for (int i = 0; (reply = client.command({"SET", "n" + std::to_string(i), value})) == kOk; i++) {
+      CHECK(i < 100'000);
+    }
+    CHECK_EQ(reply, "-OOM command not allowed when used memory > 'maxmemory'.\r\n");
+    CHECK_EQ(count(client, "stays", 10'000), 10'000);
+    CHECK_EQ(field_of(client, "memory", "maxmemory_policy"), policy);
+    CHECK(field_of(client, "keyspace", "db0").find(",expires=0,") != std::string::npos);
+  }
+}
+
+// What was evicted is gone after a restart as well, and nothing else is.
+TEST(evict, the_log_says_so) {
+  for (const char* policy : {"allkeys-random", "allkeys-lru"}) {
+    Server server(
+        {.arguments = {"--threads", "2", "--maxmemory-policy", policy}, .appendonly = true});
+    server.start();
+    Client client(server);
+    fill(client, "a", 10'000, 500);
+    CHECK_EQ(client.command({"SELECT", "3"}), kOk);
+    fill(client, "b", 10'000, 500);
+    const int64_t held = number_of(client, "memory", "used_memory_held");
+    CHECK_EQ(client.command({"CONFIG", "SET", "maxmemory", std::to_string(held / 2)}), kOk);
+    while (number_of(client, "memory", "used_memory_held") > held / 2) continue;
+    CHECK_EQ(client.command({"CONFIG", "SET", "maxmemory", "0"}), kOk);
+    CHECK_EQ(client.command({"SET", "last", "x"}), kOk);  // behind all DELs
+    const std::string b = std::to_string(count(client, "b", 10'000));
+    CHECK_EQ(client.command({"SELECT", "0"}), kOk);
+    const std::string a = std::to_string(count(client, "a", 10'000));
+    CHECK(a != "0" && a != "10000" && b != "0" && b != "10000");
+    server.kill9();
+    server.restart();
+    client.connect(server);
+    CHECK_EQ(std::to_string(count(client, "a", 10'000)), a);
+    CHECK_EQ(client.command({"SELECT", "3"}), kOk);
+    CHECK_EQ(std::to_string(count(client, "b", 10'000)), b);
+  }
+}
+
+TEST(evict, object_and_restore) {
+  Server server;
+  server.start();
+  Client client(server);
+  CHECK_EQ(client.command({"SET", "a", "12"}), kOk);
+  CHECK_EQ(client.command({"OBJECT", "ENCODING", "a"}), bulk("int"));
+  CHECK_EQ(client.command({"OBJECT", "REFCOUNT", "a"}), integer(2147483647));
+  CHECK_EQ(client.command({"OBJECT", "FREQ", "a"}).substr(0, 45),
+           "-ERR An LFU maxmemory policy is not selected,");
+  const std::string dump = client.command({"DUMP", "a"});
+  const std::string payload = dump.substr(dump.find('\n') + 1, dump.size() - dump.find('\n') - 3);
+  CHECK_EQ(client.command({"RESTORE", "b", "0", payload, "IDLETIME", "1000"}), kOk);
+  const int64_t idle = std::stoll(client.command({"OBJECT", "IDLETIME", "b"}).substr(1));
+  CHECK(idle >= 1'000 && idle < 1'100);
+  CHECK_EQ(client.command({"TOUCH", "b"}), integer(1));
+  CHECK(std::stoll(client.command({"OBJECT", "IDLETIME", "b"}).substr(1)) < 100);
+  CHECK_EQ(client.command({"CONFIG", "SET", "maxmemory-policy", "volatile-lfu"}), kOk);
+  CHECK_EQ(client.command({"RESTORE", "c", "0", payload, "FREQ", "77"}), kOk);
+  CHECK_EQ(client.command({"OBJECT", "FREQ", "c"}), integer(77));
+  CHECK_EQ(client.command({"OBJECT", "IDLETIME", "c"}).substr(0, 41),
+           "-ERR An LFU maxmemory policy is selected,");
+}
+
+}  // namespace
+}  // namespace test
