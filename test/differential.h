@@ -25,6 +25,7 @@ struct Stream {
   bool transactions = false;  // MULTI and its kin are among the commands
   int resp = 2;         // the protocol that connections speak after they are opened
   const struct Generator* focus = nullptr;  // a family that counts tenfold
+  Argv without;                             // commands of the other families that are left out
   Argv arguments;                           // of both servers
 };
 

@@ -77,7 +77,8 @@ void damage(Random& random, std::string* bytes) {
 }
 
 // Redis looks at the byte behind a string if the last two bytes, long zeros, are cut in the middle,
-// and that byte need not be zero after a PFADD. No such strings are made here.
+// and that byte need not be zero after a PFADD. No such strings are made here, and commands that
+// write amid the registers are left out of these streams.
 void mend_end(std::string* bytes) {
   size_t at = 16;
   while (at < bytes->size()) at += (uint8_t((*bytes)[at]) & 0xc0) == 0x40 ? 2 : 1;
