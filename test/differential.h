@@ -22,7 +22,6 @@ struct Stream {
   bool past_expiry = false;  // some keys get an expiry time in the past
   bool big_values = false;
   bool killed = false;  // ignix keeps its log, and is killed and started again now and then
-  bool transactions = false;  // MULTI and its kin are among the commands
   int resp = 2;         // the protocol that connections speak after they are opened
 };
 
@@ -37,7 +36,6 @@ extern const Generator kServerGenerators[];
 extern const Generator kStringGenerators[];
 extern const Generator kKeyGenerators[];
 extern const Generator kBitmapGenerators[];
-extern const Generator kTransactionGenerators[];  // for streams of their own
 
 // Differences that are meant.
 struct Difference {

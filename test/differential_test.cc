@@ -240,21 +240,12 @@ bool has_reply_mode(const Batch& batch) {
   return false;
 }
 
-// Within an array of EXEC's replies nobody knows whose the differing one is; and which commands are
-// answered, if CLIENT REPLY is kept for later.
-bool may_be_in_transaction(const Stream& s, const Argv& argv) {
-  if (is_command(argv, "CLIENT") || (s.past_expiry && is_command(argv, "DBSIZE"))) return false;
-  return std::none_of(std::begin(kDeliberateDifferences), std::end(kDeliberateDifferences),
-                      [&argv](const Difference& d) { return is_command(argv, d.command); });
-}
-
 Batch make_batch(Stream& s, const Choice& choice, size_t limit, const std::string& token) {
   Batch batch;
   size_t count = s.random.one_in(3) ? 1 + s.random.below(5) : 1 + s.random.below(100);
   count = std::min(count, limit);
   for (size_t i = 0; i < count; i++) {
     Command command = {any_command(s, choice), false};
-    if (s.transactions && !may_be_in_transaction(s, command.argv)) continue;
     // Redis neither answers nor closes when replies are off at a QUIT; nobody wants that.
     if (is_command(command.argv, "QUIT") && has_reply_mode(batch)) continue;
     if (s.random.one_in(15) && !command.argv[0].empty()) {
@@ -264,10 +255,6 @@ Batch make_batch(Stream& s, const Choice& choice, size_t limit, const std::strin
     }
     if (!command.is_inline) append_encoded(command.argv, &batch.bytes);
     batch.commands.push_back(std::move(command));
-  }
-  if (s.transactions) {
-    append_encoded({"DISCARD"}, &batch.bytes);
-    batch.commands.push_back({{"DISCARD"}, false});
   }
   find_answered(&batch);
   append_encoded({"CLIENT", "REPLY", "ON"}, &batch.bytes);
@@ -365,12 +352,10 @@ void open_pair(Pair& pair, size_t c, int resp) {
   CHECK_EQ(pair.redis_clients[c].command({"HELLO", "3"})[0], '%');
 }
 
-Choice choose_generators(const Stream& s) {
+Choice choose_generators() {
   Choice choice;
-  std::vector<const Generator*> families = {kServerGenerators, kStringGenerators, kKeyGenerators,
-                                            kBitmapGenerators};
-  if (s.transactions) families.push_back(kTransactionGenerators);
-  for (const Generator* family : families) {
+  for (const Generator* family : {kServerGenerators, kStringGenerators, kKeyGenerators,
+                                  kBitmapGenerators}) {
     for (; family->name; family++) {
       for (unsigned i = 0; i < family->weight; i++) choice.by_weight.push_back(family);
     }
@@ -415,7 +400,7 @@ void run_stream(Stream& s, size_t commands) {
   pair.ignix.start();
   pair.redis.start();
   for (size_t c = 0; c < kConnections; c++) open_pair(pair, c, s.resp);
-  const Choice choice = choose_generators(s);
+  const Choice choice = choose_generators();
   size_t done = 0;
   for (size_t number = 0; done < commands; number++) {
     size_t c = s.random.below(kConnections);
@@ -466,22 +451,6 @@ TEST_LONG(differential, past_expiry) {
   s.past_expiry = true;
   s.killed = true;
   run_stream(s, commands_of_run() * 3 / 10);
-}
-
-TEST_LONG(differential, transactions) {
-  Stream s(seed());
-  s.transactions = true;
-  s.killed = true;
-  s.resp = s.random.one_in(2) ? 3 : 2;
-  run_stream(s, commands_of_run() * 3 / 10);
-}
-
-TEST_LONG(differential, transactions_past_expiry) {
-  Stream s(seed());
-  s.transactions = true;
-  s.past_expiry = true;
-  s.killed = true;
-  run_stream(s, commands_of_run() * 2 / 10);
 }
 
 TEST_LONG(differential, big_values) {

@@ -49,11 +49,6 @@ constexpr size_t kOutputBytesPause = 64ULL << 20;
 constexpr size_t kOutputBytesAllClients = 512ULL << 20;
 constexpr size_t kOutputBytesPauseScarce = 1ULL << 20;
 
-// Transactions of one client.
-constexpr size_t kTransactionBytesMax = 1ULL << 30;  // words between MULTI and EXEC
-constexpr size_t kTransactionCommandsMax = 10'000'000;
-constexpr size_t kWatchedKeysMax = 1'000'000;
-
 // Clients.
 constexpr int64_t kMaxClientsDefault = 10000;
 constexpr int kReservedDescriptors = 32;  // files, listeners

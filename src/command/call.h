@@ -4,7 +4,6 @@
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
-#include <string>
 #include <string_view>
 
 #include "base/hash.h"
@@ -36,9 +35,7 @@ struct Env {
   int64_t string_bytes_max = INT64_MAX;  // proto-max-bulk-len, for strings that are made here
   uint64_t changes = 0;                  // made by this loop so far
   bool in_transaction = false;           // commands that wait reply at once
-  std::string group = {};                // the records of the transaction that runs
-  size_t group_records = 0;
-  bool all_locked = false;  // by this loop, for a transaction: every stripe
+  bool all_locked = false;               // by this loop, for a transaction: every stripe
   RandomNumbers random = RandomNumbers(random_hash_secret().a);
 };
 
@@ -64,19 +61,9 @@ struct Call {
   // came.
   void log_change(const std::string_view* change, size_t count) const {
     env.changes++;
-    if (env.log) log_record(db(), change, count);
+    if (!env.log) return;
+    session.log_position = env.log->append(*env.writer, db(), change, count);
   }
-  // The same, of any database. There is a log.
-  void log_record(int db, const std::string_view* change, size_t count) const {
-    if (env.in_transaction) {
-      LogRing::format(env.group, db, change, count);
-      env.group_records++;
-    } else {
-      session.log_position = env.log->append(*env.writer, db, change, count);
-    }
-  }
-  // What a transaction has changed, as a group, still under its locks.
-  void log_group() const;
   void log_change() const { log_change(words, word_count); }
 };
 

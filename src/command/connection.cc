@@ -88,7 +88,6 @@ void run_quit(Call& call) {
 }
 
 void run_reset(Call& call) {
-  forget_transaction(call.keyspace(), call.session);
   call.session.db.store(0, std::memory_order_relaxed);
   if (call.session.replies != Session::Replies::kSkip) {
     call.session.replies = Session::Replies::kOn;

@@ -54,13 +54,6 @@ void run_swapdb(Call& call) {
       !check_database(call, one) || !check_database(call, other)) {
     return;
   }
-  // A watched key that is not there stays so if what comes has expired.
-  call.keyspace().for_each_watched([&](const WatchedKey& each) {
-    if (each.db != one && each.db != other) return;
-    const Key key = {each.hash, each.key};
-    find_live_in(call, one, key, Access::kLook);
-    find_live_in(call, other, key, Access::kLook);
-  });
   call.keyspace().swap(one, other);
   if (one != other) call.log_change();
   call.reply.ok();

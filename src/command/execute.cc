@@ -120,11 +120,7 @@ void Batch::add_known(Session& session, const Command& command, size_t first_wor
 // records are kept aside. While the log cannot be written at all, the command is let through to be
 // refused.
 bool Batch::admit(const Request& request) const {
-  if (!request.command) return true;
-  const Command& command = *request.command;
-  const bool is_exec = command.run == run_exec && request.session->in_multi;
-  const uint32_t flags = is_exec ? request.session->transaction->flags : command.flags;
-  if (!(flags & kWrite)) return true;
+  if (!request.command || !(request.command->flags & kWrite)) return true;
   if (env_.keyspace->changes_must_wait()) return false;
   if (!env_.log) return true;
   if (env_.log->failure()) return true;
@@ -132,7 +128,6 @@ bool Batch::admit(const Request& request) const {
   for (uint32_t i = 0; i < request.word_count; i++) {
     bytes += 2 * (words_[request.first_word + i].size() + 32);
   }
-  if (is_exec) bytes += log_bytes_of(*request.session->transaction);
   // Half the ring is enough for the longest: a ring that is in use is never quite empty.
   return env_.log->room() >= std::min(bytes, kLogRingBytes / 2);
 }
@@ -157,10 +152,19 @@ void Batch::execute(const Request& request) {
     return;
   }
   commands_run_++;
-  if (refused(call, request)) {
-    if (session.in_multi || command.run == run_exec) note_refused(call, output_before);
-  } else if (session.in_multi && !(command.flags & kInMulti)) {
-    queue_command(call, request.hash_count);
+  if (!request.command && is_http(call.words[0])) {
+    session.close_after_reply = true;
+  } else if (!request.command) {
+    reply_unknown_command(call);
+  } else if (!command.arity_fits(request.word_count)) {
+    reply_wrong_arity(call);
+  } else if ((command.flags & kDenyOom) && env_.keyspace->over_limit() && !find_room()) {
+    reply_out_of_memory(call);
+  } else if ((command.flags & kWrite) && env_.log && env_.log->failure()) {
+    reply.errorf("MISCONF Errors writing to the AOF file: %s", strerror(env_.log->failure()));
+  } else if (!(command.flags & kLoading) && env_.loading &&
+             env_.loading->load(std::memory_order_acquire)) {
+    reply.error("LOADING Redis is loading the dataset in memory");
   } else {
     session.last_command.store(&command, std::memory_order_relaxed);
     run_locked(call, request.hash_count);
@@ -174,45 +178,15 @@ void Batch::execute(const Request& request) {
   env_.output_room_bytes -= int64_t(session.output.size() - output_before);
 }
 
-// Whether the command is not to be run; then that has been replied.
-bool Batch::refused(Call& call, const Request& request) {
-  const Command& command = call.command;
-  Reply& reply = call.reply;
-  const uint32_t flags = command.run == run_exec && call.session.in_multi
-                             ? call.session.transaction->flags | command.flags
-                             : command.flags;
-  if (!request.command && is_http(call.words[0])) {
-    call.session.close_after_reply = true;
-  } else if (!request.command) {
-    reply_unknown_command(call);
-  } else if (!command.arity_fits(request.word_count)) {
-    reply_wrong_arity(call);
-  } else if (command.run == run_container) {
-    run_container(call);
-  } else if ((flags & kDenyOom) && env_.keyspace->over_limit() && !find_room()) {
-    reply_out_of_memory(call);
-  } else if ((flags & kWrite) && env_.log && env_.log->failure()) {
-    reply.errorf("MISCONF Errors writing to the AOF file: %s", strerror(env_.log->failure()));
-  } else if (!(command.flags & kLoading) && env_.loading &&
-             env_.loading->load(std::memory_order_acquire)) {
-    reply.error("LOADING Redis is loading the dataset in memory");
-  } else {
-    return false;
-  }
-  return true;
-}
-
-// No lock is held: a transaction has its room made before its locks are taken.
+// No lock is held.
 bool Batch::find_room() { return room_maker_.make_room(); }
 
 // The locks follow from the table: all stripes, those of the keys in ascending order, or none.
 void Batch::run_locked(Call& call, size_t hash_count) {
   Keyspace& keyspace = *env_.keyspace;
   if (hash_count == 1) {
-    Stripe& stripe = keyspace.stripe_of(call.hashes[0]);
-    keyspace.lock(stripe);
+    StripeGuard guard(keyspace, keyspace.stripe_of(call.hashes[0]));
     call.command.run(call);
-    keyspace.unlock(stripe);
   } else if (hash_count > 1) {
     locks_.lock(keyspace, call.hashes, hash_count);
     call.command.run(call);

@@ -94,7 +94,6 @@ class Batch {
   void prefetch() const;
   bool admit(const Request& request) const;
   void execute(const Request& request);
-  bool refused(Call& call, const Request& request);
   bool find_room();
   void run_locked(Call& call, size_t hash_count);
   void clear();

@@ -18,19 +18,12 @@ struct FlagName {
 
 // In Redis's order.
 constexpr FlagName kFlagNames[] = {
-    {kWrite, "write"},
-    {kReadonly, "readonly"},
-    {kDenyOom, "denyoom"},
-    {kAdmin, "admin"},
-    {kNoScript, "noscript"},
-    {kLoading, "loading"},
-    {kStale, "stale"},
-    {kFast, "fast"},
-    {kSkipSlowlog, "skip_slowlog"},
-    {kNoAuth, "no_auth"},
-    {kNoAsyncLoading, "no_async_loading"},
-    {kNoMulti, "no_multi"},
-    {kAllowBusy, "allow_busy"},
+    {kWrite, "write"},       {kReadonly, "readonly"},
+    {kDenyOom, "denyoom"},   {kAdmin, "admin"},
+    {kNoScript, "noscript"}, {kLoading, "loading"},
+    {kStale, "stale"},       {kFast, "fast"},
+    {kNoAuth, "no_auth"},    {kNoAsyncLoading, "no_async_loading"},
+    {kNoMulti, "no_multi"},  {kAllowBusy, "allow_busy"},
 };
 constexpr const char* kMovableKeys = "movablekeys";
 constexpr FlagName kKeyFlagNames[] = {
@@ -38,8 +31,8 @@ constexpr FlagName kKeyFlagNames[] = {
     {kKeyRemove, "RM"},     {kKeyAccess, "access"}, {kKeyUpdate, "update"},
     {kKeyInsert, "insert"}, {kKeyDelete, "delete"}, {kKeyVariableFlags, "variable_flags"},
 };
-constexpr const char* kGroupNames[] = {"string",       "generic", "connection", "server",
-                                       "transactions", "bitmap",  "hyperloglog"};
+constexpr const char* kGroupNames[] = {"string", "generic", "connection", "server",
+                                       "bitmap", "hyperloglog"};
 
 template <size_t n>
 void reply_flags(Reply& reply, const FlagName (&names)[n], uint32_t flags,
@@ -75,7 +68,6 @@ std::vector<const char*> categories_of(const Command& command) {
   if (command.categories & kSetCategory) names.push_back("@set");
   if (command.categories & kSortedSetCategory) names.push_back("@sortedset");
   if (command.categories & kListCategory) names.push_back("@list");
-  if (command.group == Group::kTransactions) names.push_back("@transaction");
   if (command.group == Group::kBitmap) names.push_back("@bitmap");
   if (command.group == Group::kHyperloglog) names.push_back("@hyperloglog");
   if (command.group == Group::kString) names.push_back("@string");

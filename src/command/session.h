@@ -4,12 +4,10 @@
 
 #include <atomic>
 #include <cstdint>
-#include <memory>
 #include <string>
 
 #include "base/lock.h"
 #include "base/output.h"
-#include "command/transaction.h"
 
 namespace ignix {
 
@@ -37,7 +35,6 @@ struct Session {
   std::atomic<const Command*> last_command{nullptr};
   std::atomic<int64_t> active_ms{0};  // CLOCK_MONOTONIC
   std::atomic<bool> shown_waiting{false};
-  std::atomic<int> queued{-1};  // commands since MULTI; -1: none was sent
 
   SpinLock names_lock;  // guards the three names
   std::string name, library_name, library_version;
@@ -48,11 +45,9 @@ struct Session {
   uint64_t id = 0;
   Replies replies = Replies::kOn;
   bool close_after_reply = false;  // nothing more of this client is run
-  bool in_multi = false;           // transaction->open
   bool blocked = false;            // its next command waits: for the log, or for the client to read
   uint64_t log_position = 0;       // the reply waits until the log is acknowledged up to here
   Wait wait;
-  std::unique_ptr<Transaction> transaction;  // made by the first MULTI or WATCH
   Block* received = nullptr;  // a word of the command being run that came straight into a block
   Output output;              // replies not sent yet
   size_t sending_bytes = 0;   // and those that the kernel is still sending, if they are many

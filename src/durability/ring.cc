@@ -59,52 +59,12 @@ size_t LogRing::room() const {
   return used < kLogRingBytes ? kLogRingBytes - used : 0;
 }
 
-namespace {
-
-// A command with the choice of its database around it.
-struct Record {
-  Record(int db, const std::string_view* words, size_t count)
-      : db(db), words(words), count(count), select{"SELECT", {number, format_integer(db, number)}} {
-    bytes = command_bytes(words, count);
-    if (db) bytes += command_bytes(select, 2) + kSelectZero.size();
-  }
-  Record(const Record&) = delete;
-  void put(char* p) const {
-    if (db) p = put_command(p, select, 2);
-    p = put_command(p, words, count);
-    if (db) memcpy(p, kSelectZero.data(), kSelectZero.size());
-  }
-
-  const int db;
-  const std::string_view* const words;
-  const size_t count;
-  char number[kIntegerBytesMax];
-  const std::string_view select[2];
-  size_t bytes;
-};
-
-}  // namespace
-
 uint64_t LogRing::append(Writer& writer, int db, const std::string_view* words, size_t count) {
-  const Record record(db, words, count);
-  return append_filled(writer, record.bytes, [&record](char* p) { record.put(p); });
-}
+  char number[kIntegerBytesMax];
+  const std::string_view select[] = {"SELECT", {number, format_integer(db, number)}};
+  size_t bytes = command_bytes(words, count);
+  if (db) bytes += command_bytes(select, 2) + kSelectZero.size();
 
-uint64_t LogRing::append(Writer& writer, std::string_view records) {
-  return append_filled(writer, records.size(),
-                       [records](char* p) { memcpy(p, records.data(), records.size()); });
-}
-
-void LogRing::format(std::string& records, int db, const std::string_view* words, size_t count) {
-  const Record record(db, words, count);
-  const size_t before = records.size();
-  records.resize(before + record.bytes);
-  record.put(records.data() + before);
-}
-
-// fill(char*) writes the bytes.
-template <typename Fill>
-uint64_t LogRing::append_filled(Writer& writer, size_t bytes, Fill fill) {
   // The reservation releases the announcement: who sees the one sees the other. The announcement
   // itself is a release for the record before, whose "idle" it may hide from the AOF thread.
   writer.announced.store(tail_.load(std::memory_order_relaxed), std::memory_order_release);
@@ -118,7 +78,14 @@ uint64_t LogRing::append_filled(Writer& writer, size_t bytes, Fill fill) {
   char* const out = direct ? bytes_.get() + place
                     : fits ? writer.scratch.data()
                            : aside->bytes.data();
-  fill(out);
+  char* p = out;
+  if (db) p = put_command(p, select, 2);
+  p = put_command(p, words, count);
+  if (db) {
+    memcpy(p, kSelectZero.data(), kSelectZero.size());
+    p += kSelectZero.size();
+  }
+  assert(size_t(p - out) == bytes);
   if (!fits) {
     pthread_mutex_lock(&aside_lock_);
     aside_.push_back(std::move(aside));

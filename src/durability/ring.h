@@ -22,7 +22,6 @@
 #include <atomic>
 #include <cstdint>
 #include <memory>
-#include <string>
 #include <string_view>
 #include <vector>
 
@@ -45,10 +44,6 @@ class LogRing {
 
   // Appends one command; returns the position behind it.
   uint64_t append(Writer& writer, int db, const std::string_view* words, size_t count);
-  // The same for records that are complete: a group that shall stay together.
-  uint64_t append(Writer& writer, std::string_view records);
-  // What append() would write for that command, behind what `records` holds.
-  static void format(std::string& records, int db, const std::string_view* words, size_t count);
 
   // Bytes that still fit into the ring, as far as known; `kLogRingBytes` at most.
   size_t room() const;
@@ -71,8 +66,6 @@ class LogRing {
     std::vector<char> bytes;
   };
 
-  template <typename Fill>
-  uint64_t append_filled(Writer& writer, size_t bytes, Fill fill);
   void copy_around(uint64_t position, std::string_view bytes);
   // The record kept aside with the lowest position, or nullptr. aside_lock_ is held.
   const Aside* first_aside() const;

@@ -677,7 +677,6 @@ void Loop::close_connection(Connection& c) {
   if (c.held) remove_from(held_, &c);
   if (c.stalled) remove_from(stalled_, &c);
   if (c.waiting) remove_from(waiting_, &c);
-  forget_transaction(server_.keyspace, c);
   c.held = c.stalled = c.waiting = false;
   status_.output_pending_bytes.add(0 - c.output_bytes.load(std::memory_order_relaxed));
   status_.registry.remove(c);

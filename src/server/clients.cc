@@ -31,23 +31,22 @@ std::string describe(Client& client) {
   const uint64_t room = client.query_room_bytes.load(std::memory_order_relaxed);
   const uint64_t output = client.output_bytes.load(std::memory_order_relaxed);
   const bool waits = client.shown_waiting.load(std::memory_order_relaxed);
-  const int queued = client.queued.load(std::memory_order_relaxed);
   // Room for the numbers; the names may be of any length.
   std::string line(1024 + name.size() + library.size() + version.size(), '\0');
   const int length = snprintf(
       line.data(), line.size(),
-      "id=%llu addr=%s laddr=%s fd=%d name=%s age=%lld idle=%lld flags=%s%s%s db=%d sub=0 psub=0 "
-      "ssub=0 multi=%d qbuf=%llu qbuf-free=%llu argv-mem=0 multi-mem=0 rbs=0 rbp=0 obl=0 "
+      "id=%llu addr=%s laddr=%s fd=%d name=%s age=%lld idle=%lld flags=%s%s db=%d sub=0 psub=0 "
+      "ssub=0 multi=-1 qbuf=%llu qbuf-free=%llu argv-mem=0 multi-mem=0 rbs=0 rbp=0 obl=0 "
       "oll=0 omem=%llu tot-mem=%llu events=r cmd=%s user=default redir=-1 resp=%d "
       "lib-name=%s lib-ver=%s",
       (unsigned long long)client.id, client.address.c_str(), client.local_address.c_str(),
       client.fd, name.c_str(), (long long)((now_ms - client.created_ms) / 1000),
       (long long)((now_ms - client.active_ms.load(std::memory_order_relaxed)) / 1000),
-      waits ? "b" : "", queued >= 0 ? "x" : "",
-      client.local           ? "U"
-      : waits || queued >= 0 ? ""
-                             : "N",
-      client.db.load(std::memory_order_relaxed), queued, (unsigned long long)query,
+      waits ? "b" : "",
+      client.local ? "U"
+      : waits      ? ""
+                   : "N",
+      client.db.load(std::memory_order_relaxed), (unsigned long long)query,
       (unsigned long long)room, (unsigned long long)output,
       (unsigned long long)(sizeof(Client) + query + room + output),
       command ? command->name : "NULL", client.protocol.load(std::memory_order_relaxed),

@@ -317,12 +317,7 @@ namespace {
 
 constexpr const char* kSaving = "ERR Background save already in progress";
 
-// Within a transaction, which holds locks, at the end of the turn.
 void start_or_fail(Call& call, Persist::Job job, const char* done) {
-  if (call.env.in_transaction) {
-    call.env.server->persist.schedule(job);
-    return call.reply.simple(done);
-  }
   std::string error;
   if (call.env.server->persist.start(job, error)) return call.reply.simple(done);
   call.reply.errorf("ERR %s", error.c_str());

@@ -103,15 +103,11 @@ void Keyspace::expect(int db, uint64_t keys) {
   }
 }
 
-thread_local int Keyspace::all_locked_ = 0;
-
 void Keyspace::lock_all() {
-  if (all_locked_++ > 0) return;
   for (uint32_t i = 0; i < stripe_count_; i++) lock(stripes_[i]);
 }
 
 void Keyspace::unlock_all() {
-  if (--all_locked_ > 0) return;
   for (uint32_t i = stripe_count_; i-- > 0;) unlock(stripes_[i]);
 }
 
@@ -144,7 +140,6 @@ bool Keyspace::put(int db, const Key& key, const StoredValue& value, int64_t exp
   clock &= kClockMask;
   const bool done = place ? replace(db, stripe, key.hash, place, value, expiry_ms, clock)
                           : add(db, stripe, key, value, expiry_ms, clock);
-  if (done) touch_watched(db, key);
   if (!done && value.encoding == Encoding::kBlock) {
     Block* block;
     memcpy(&block, value.bytes.data(), sizeof block);
@@ -191,7 +186,6 @@ bool Keyspace::set_expiry(int db, const Key& key, Entry* old, int64_t expiry_ms)
   EntryShape after = before;
   after.has_expiry = expiry_ms != kNoExpiry;
   const size_t before_bytes = before.total_bytes(), after_bytes = after.total_bytes();
-  touch_watched(db, key);
   if (EntryClasses::of(before_bytes) == EntryClasses::of(after_bytes)) {
     save_before_change(db, old);
     old->set_expiry(expiry_ms);
@@ -255,7 +249,6 @@ void Keyspace::remove(int db, uint32_t index, uint64_t hash, SlotPlace place) {
   const Ref ref = place.ref();
   Entry* old = entry(ref);
   save_before_change(db, old);
-  touch_watched(db, {hash, old->key()});
   state(db, index).expiries -= old->has_expiry();
   // While the entry's key can still be read: joining buckets hashes no keys, but splitting does.
   table(db, index).erase(hash, place, !snapshot_);
@@ -286,32 +279,8 @@ size_t Keyspace::spare_bytes_max(size_t otherwise) const {
   return limit ? std::min<size_t>(otherwise, limit / kLimitShare) : otherwise;
 }
 
-void Keyspace::watch(int db, const Key& key, std::atomic<bool>* touched) {
-  Stripe& stripe = stripe_of(key.hash);
-  if (!stripe.watched) stripe.watched = std::make_unique<WatchList>();
-  stripe.watched->add({key.hash, db, std::string(key.text), touched});
-}
-
-void Keyspace::unwatch(uint64_t hash, const std::atomic<bool>* touched) {
-  Stripe& stripe = stripe_of(hash);
-  if (!stripe.watched) return;
-  stripe.watched->remove(touched);
-  if (stripe.watched->empty()) stripe.watched.reset();
-}
-
-// A database is about to be flushed, or to change places with another one: a watched key that
-// neither has is not touched. With all stripes locked.
-void Keyspace::touch_watched_in(int db, int other) {
-  for_each_watched([&](const WatchedKey& each) {
-    if (each.db != db && each.db != other) return;
-    const Key key = {each.hash, each.key};
-    if (find(db, key) || find(other, key)) each.touched->store(true);
-  });
-}
-
 void Keyspace::swap(int one, int other) {
   if (one == other) return;
-  touch_watched_in(one, other);
   pthread_mutex_lock(&areas_lock_);
   areas_[other].store(areas_[one].exchange(areas_[other].load()));
   pthread_mutex_unlock(&areas_lock_);

@@ -20,7 +20,6 @@
 #include "store/heap.h"
 #include "store/snapshot.h"
 #include "store/table.h"
-#include "store/watch.h"
 
 namespace ignix {
 
@@ -50,8 +49,7 @@ struct FlushedTable {
 struct alignas(64) Stripe {
   SpinLock lock;  // guards all the rest
   uint64_t hits = 0, misses = 0;
-  TableState first;                    // of database 0, in the lock's cache line
-  std::unique_ptr<WatchList> watched;  // as well; none: nobody watches a key here
+  TableState first;  // of database 0, in the lock's cache line
   std::vector<TableState> others;
   EntryHeap heap;
   uint64_t expired = 0;  // entries deleted because their time had come
@@ -86,9 +84,6 @@ class Keyspace {
   }
   void lock_all();
   void unlock_all();
-  // Whether the calling thread is between the two. What takes locks by StripeGuard, or all of them
-  // again, may be called then.
-  static bool holds_all() { return all_locked_ > 0; }
   // Whether others than the one loop take locks: a snapshot does. That loop says so, while it holds
   // none; with several loops it is always so.
   void set_shared(bool shared) {
@@ -134,21 +129,7 @@ class Keyspace {
   }
 
   // Before the value of an entry that find() has found is changed in place.
-  void prepare_change(int db, const Key& key, Entry* entry) {
-    touch_watched(db, key);
-    save_as_source(db, entry);
-  }
-
-  // Until unwatch(), `touched` becomes true when the key is changed, deleted or made.
-  void watch(int db, const Key& key, std::atomic<bool>* touched);
-  void unwatch(uint64_t hash, const std::atomic<bool>* touched);
-  // fn(const WatchedKey&) for each of them all. With all stripes locked.
-  template <typename Fn>
-  void for_each_watched(Fn fn) const {
-    for (uint32_t i = 0; i < stripe_count_; i++) {
-      if (stripes_[i].watched) stripes_[i].watched->for_each(fn);
-    }
-  }
+  void prepare_change(int db, Entry* entry) { save_as_source(db, entry); }
 
   // False if it is not there.
   bool erase(int db, const Key& key);
@@ -268,12 +249,6 @@ class Keyspace {
   void save_before_change(int db, const Entry* entry) {
     if (snapshot_ && entry->epoch() != epoch_) snapshot_->save(db_at_instant_[size_t(db)], *entry);
   }
-  // Each change of a key calls it.
-  void touch_watched(int db, const Key& key) {
-    Stripe& stripe = stripe_of(key.hash);
-    if (stripe.watched) stripe.watched->touch(db, key.hash, key.text);
-  }
-  void touch_watched_in(int db, int other);
   bool add(int db, Stripe& stripe, const Key& key, const StoredValue& value, int64_t expiry_ms,
            uint32_t clock);
   void flush_at_once(int db);
@@ -286,7 +261,6 @@ class Keyspace {
   void prefetch_buckets(int db, const size_t* places, size_t count) const;
   unsigned expire_bucket(int db, size_t place, int64_t now_ms, GoneSink& sink);
 
-  static thread_local int all_locked_;  // how often, by this thread
   int databases_ = 0;
   uint32_t stripe_count_ = 0;
   unsigned stripe_bits_ = 0;
@@ -317,11 +291,9 @@ class Keyspace {
 class StripeGuard {
  public:
   StripeGuard(const Keyspace& keyspace, Stripe& stripe) : keyspace_(keyspace), stripe_(stripe) {
-    if (!Keyspace::holds_all()) keyspace_.lock(stripe_);
+    keyspace_.lock(stripe_);
   }
-  ~StripeGuard() {
-    if (!Keyspace::holds_all()) keyspace_.unlock(stripe_);
-  }
+  ~StripeGuard() { keyspace_.unlock(stripe_); }
   StripeGuard(const StripeGuard&) = delete;
 
  private:
