@@ -26,14 +26,14 @@ struct Env {
   Server* server;
   const std::atomic<bool>* loading = nullptr;  // while it is true, few commands are run
   int64_t now_ms = 0;                          // time of day, read once for each batch
-  int64_t output_room_bytes = 0;  // what all clients' replies may still grow by in this turn
-  uint32_t clock = 0;             // the entries' access clock at that time
-  bool rdbcompression = true;     // for DUMP
+  int64_t output_room_bytes = 0;         // what all clients' replies may still grow by in this turn
+  uint32_t clock = 0;                    // the entries' access clock at that time
+  bool rdbcompression = true;            // for DUMP
   int64_t string_bytes_max = INT64_MAX;  // proto-max-bulk-len, for strings that are made here
-  uint64_t changes = 0;           // made by this loop so far
-  bool in_transaction = false;    // commands that wait reply at once
-  bool all_locked = false;        // by this loop, for a transaction: every stripe
+  uint64_t changes = 0;                  // made by this loop so far
+  bool in_transaction = false;           // under the locks of an EXEC: nothing may wait for others
   RandomNumbers random = RandomNumbers(random_hash_secret().a);
+  TransactionPtr spare_transaction = nullptr;  // for the next MULTI
 };
 
 struct Call {
