@@ -363,7 +363,7 @@ std::string environment() {
   return commands == nullptr ? "" : "IGNIX_TEST_COMMANDS=" + std::string(commands) + " ";
 }
 
-[[noreturn]] void report(const Batch& batch, size_t reply_index, size_t before,
+[[noreturn]] void report(const Batch& batch, size_t reply_index, size_t before, const Link& link,
                          const std::vector<std::string>& ignix,
                          const std::vector<std::string>& redis) {
   std::string text = "ignix and redis differ\n  repeat: " + environment() + how_to_repeat() + "\n";
@@ -371,6 +371,9 @@ std::string environment() {
   if (reply_index < batch.answered.size()) at = batch.answered[reply_index];
   for (size_t i = at < 6 ? 0 : at - 6; i < at && i < batch.commands.size(); i++)
     text += "  before:  " + describe(batch.commands[i]) + "\n";
+  for (size_t i = 0; i < link.queued.size(); i++) {
+    text += "  queued:  " + std::to_string(i) + ": " + describe({link.queued[i]}) + "\n";
+  }
   text += "  number:  " + std::to_string(before + at + 1) + " of the stream, " +
           std::to_string(at + 1) + " of a batch of " + std::to_string(batch.commands.size()) + "\n";
   text += "  command: " +
@@ -411,10 +414,11 @@ void compare(const Batch& batch, size_t before, bool dbsize_is_exact, Link& link
       const bool is_exec = is_command(argv, "EXEC");
       same = same || may_be(argv, dbsize_is_exact, ignix[i], redis[i]) ||
              (is_exec && may_be_exec(link, dbsize_is_exact, ignix[i], redis[i]));
+      if (!same) report(batch, i, before, link, ignix, redis);
       if (is_exec || is_command(argv, "DISCARD") || is_command(argv, "RESET")) link.queued.clear();
       if (ignix[i] == "+QUEUED\r\n") link.queued.push_back(argv);
     }
-    if (!same) report(batch, i, before, ignix, redis);
+    if (!same) report(batch, i, before, link, ignix, redis);
   }
 }
 
