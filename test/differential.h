@@ -21,8 +21,9 @@ struct Stream {
   std::vector<std::string> keys;
   bool past_expiry = false;  // some keys get an expiry time in the past
   bool big_values = false;
-  bool killed = false;  // ignix keeps its log, and is killed and started again now and then
-  int resp = 2;         // the protocol that connections speak after they are opened
+  bool killed = false;        // ignix keeps its log, and is killed and started again now and then
+  bool transactions = false;  // more of them, on fewer keys
+  int resp = 2;               // the protocol that connections speak after they are opened
 };
 
 struct Generator {
@@ -36,6 +37,10 @@ extern const Generator kServerGenerators[];
 extern const Generator kStringGenerators[];
 extern const Generator kKeyGenerators[];
 extern const Generator kBitmapGenerators[];
+extern const Generator kTransactionGenerators[];
+
+// Of a run, or IGNIX_TEST_COMMANDS.
+size_t commands_of_run();
 
 // Differences that are meant.
 struct Difference {

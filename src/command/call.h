@@ -34,9 +34,9 @@ struct Env {
   bool rdbcompression = true;            // for DUMP
   int64_t string_bytes_max = INT64_MAX;  // proto-max-bulk-len, for strings that are made here
   uint64_t changes = 0;                  // made by this loop so far
-  bool in_transaction = false;           // commands that wait reply at once
-  bool all_locked = false;               // by this loop, for a transaction: every stripe
+  bool in_transaction = false;           // under the locks of an EXEC: nothing may wait for others
   RandomNumbers random = RandomNumbers(random_hash_secret().a);
+  TransactionPtr spare_transaction = nullptr;  // for the next MULTI
 };
 
 struct Call {

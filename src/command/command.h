@@ -25,9 +25,9 @@ enum CommandFlag : uint32_t {
   kNoAsyncLoading = 1 << 12,
   // Not told to clients: runs with every stripe locked.
   kAllKeys = 1 << 11,
-  // Not told to clients: locks the stripes itself, one after the other, by WalkGuard
-  // (command/access.h). A transaction with such a command holds all of them.
-  kWalksKeys = 1 << 13,
+  // Not told to clients: is run even where MULTI queues the others.
+  kInMulti = 1 << 13,
+  kSkipSlowlog = 1 << 14,
 };
 
 // ACL categories beyond those that follow from the flags and the group.
@@ -41,7 +41,15 @@ enum CommandCategory : uint32_t {
   kListCategory = 1 << 6,
 };
 
-enum class Group : uint8_t { kString, kGeneric, kConnection, kServer, kBitmap, kHyperloglog };
+enum class Group : uint8_t {
+  kString,
+  kGeneric,
+  kConnection,
+  kServer,
+  kTransactions,
+  kBitmap,
+  kHyperloglog
+};
 
 enum KeyFlag : uint32_t {
   kKeyReadOnly = 1 << 0,

@@ -25,7 +25,7 @@ bool flush_option(Call& call) {
 void run_dbsize(Call& call) {
   uint64_t keys = 0;
   for (uint32_t stripe = 0; stripe < call.keyspace().stripe_count(); stripe++) {
-    WalkGuard guard(call, stripe);
+    StripeGuard guard(call.keyspace(), call.keyspace().stripe(stripe));
     keys += call.keyspace().key_count(call.db(), stripe);
   }
   call.reply.integer(int64_t(keys));
@@ -54,7 +54,7 @@ void run_swapdb(Call& call) {
       !check_database(call, one) || !check_database(call, other)) {
     return;
   }
-  call.keyspace().swap(one, other);
+  call.keyspace().swap(one, other, call.env.now_ms);
   if (one != other) call.log_change();
   call.reply.ok();
 }

@@ -108,6 +108,13 @@ void run_client_setinfo(Call&);
 void run_client_reply(Call&);
 void run_client_help(Call&);
 
+// transaction.cc
+void run_multi(Call&);
+void run_exec(Call&);
+void run_discard(Call&);
+void run_watch(Call&);
+void run_unwatch(Call&);
+
 // introspect.cc
 void run_command(Call&);
 void run_command_count(Call&);

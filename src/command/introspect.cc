@@ -18,12 +18,19 @@ struct FlagName {
 
 // In Redis's order.
 constexpr FlagName kFlagNames[] = {
-    {kWrite, "write"},       {kReadonly, "readonly"},
-    {kDenyOom, "denyoom"},   {kAdmin, "admin"},
-    {kNoScript, "noscript"}, {kLoading, "loading"},
-    {kStale, "stale"},       {kFast, "fast"},
-    {kNoAuth, "no_auth"},    {kNoAsyncLoading, "no_async_loading"},
-    {kNoMulti, "no_multi"},  {kAllowBusy, "allow_busy"},
+    {kWrite, "write"},
+    {kReadonly, "readonly"},
+    {kDenyOom, "denyoom"},
+    {kAdmin, "admin"},
+    {kNoScript, "noscript"},
+    {kLoading, "loading"},
+    {kStale, "stale"},
+    {kFast, "fast"},
+    {kNoAuth, "no_auth"},
+    {kNoAsyncLoading, "no_async_loading"},
+    {kNoMulti, "no_multi"},
+    {kAllowBusy, "allow_busy"},
+    {kSkipSlowlog, "skip_slowlog"},
 };
 constexpr const char* kMovableKeys = "movablekeys";
 constexpr FlagName kKeyFlagNames[] = {
@@ -31,8 +38,8 @@ constexpr FlagName kKeyFlagNames[] = {
     {kKeyRemove, "RM"},     {kKeyAccess, "access"}, {kKeyUpdate, "update"},
     {kKeyInsert, "insert"}, {kKeyDelete, "delete"}, {kKeyVariableFlags, "variable_flags"},
 };
-constexpr const char* kGroupNames[] = {"string", "generic", "connection", "server",
-                                       "bitmap", "hyperloglog"};
+constexpr const char* kGroupNames[] = {"string",       "generic", "connection", "server",
+                                       "transactions", "bitmap",  "hyperloglog"};
 
 template <size_t n>
 void reply_flags(Reply& reply, const FlagName (&names)[n], uint32_t flags,
@@ -75,6 +82,7 @@ std::vector<const char*> categories_of(const Command& command) {
   names.push_back(flags & kFast ? "@fast" : "@slow");
   if ((flags & kAdmin) || (command.categories & kDangerousCategory)) names.push_back("@dangerous");
   if (connection) names.push_back("@connection");
+  if (command.group == Group::kTransactions) names.push_back("@transaction");
   return names;
 }
 

@@ -315,6 +315,14 @@ void Persist::stop() {
 
 namespace {
 
+// Within a transaction a job is only scheduled, as in Redis: its instant is to be one between
+// commands, and who starts it holds no lock.
+void schedule_in_transaction(Call& call, Persist::Job job, const char* scheduled) {
+  call.env.server->persist.schedule(job);
+  call.env.server->wake_loop_zero(*call.env.server);
+  call.reply.simple(scheduled);
+}
+
 constexpr const char* kSaving = "ERR Background save already in progress";
 
 void start_or_fail(Call& call, Persist::Job job, const char* done) {
@@ -338,6 +346,9 @@ void run_bgsave(Call& call) {
   const bool schedule = call.word_count == 2 && equal_ignoring_case(call.words[1], "schedule");
   if (call.word_count > 1 && !schedule) return reply_syntax_error(call);
   if (persist.running() == Persist::kSave) return call.reply.error(kSaving);
+  if (call.env.in_transaction) {
+    return schedule_in_transaction(call, Persist::kSave, "Background saving scheduled");
+  }
   if (persist.running() == Persist::kNone) {
     return start_or_fail(call, Persist::kSave, "Background saving started");
   }
@@ -360,6 +371,10 @@ void run_bgrewriteaof(Call& call) {
   }
   if (server.persist.running() == Persist::kRewrite) {
     return call.reply.error("ERR Background append only file rewriting already in progress");
+  }
+  if (call.env.in_transaction) {
+    return schedule_in_transaction(call, Persist::kRewrite,
+                                   "Background append only file rewriting scheduled");
   }
   if (server.persist.running() == Persist::kNone) {
     return start_or_fail(call, Persist::kRewrite, "Background append only file rewriting started");

@@ -105,9 +105,12 @@ void Keyspace::expect(int db, uint64_t keys) {
 
 void Keyspace::lock_all() {
   for (uint32_t i = 0; i < stripe_count_; i++) lock(stripes_[i]);
+  all_held_++;
 }
 
 void Keyspace::unlock_all() {
+  assert(all_held_ > 0);
+  all_held_--;
   for (uint32_t i = stripe_count_; i-- > 0;) unlock(stripes_[i]);
 }
 
@@ -138,7 +141,7 @@ bool Keyspace::put(int db, const Key& key, const StoredValue& value, int64_t exp
   const SlotPlace place = table(db, index).find(key.hash, key.text);
   if (place && (clock & kOldKeepsClock)) clock = entry(place.ref())->clock();
   clock &= kClockMask;
-  const bool done = place ? replace(db, stripe, key.hash, place, value, expiry_ms, clock)
+  const bool done = place ? replace(db, stripe, key, place, value, expiry_ms, clock)
                           : add(db, stripe, key, value, expiry_ms, clock);
   if (!done && value.encoding == Encoding::kBlock) {
     Block* block;
@@ -149,7 +152,7 @@ bool Keyspace::put(int db, const Key& key, const StoredValue& value, int64_t exp
 }
 
 // The key stays as it is stored. An entry whose size class does not change is written in place.
-bool Keyspace::replace(int db, Stripe& stripe, uint64_t hash, SlotPlace place,
+bool Keyspace::replace(int db, Stripe& stripe, const Key& key, SlotPlace place,
                        const StoredValue& value, int64_t expiry_ms, uint32_t clock) {
   const Ref old_ref = place.ref();
   Entry* old = entry(old_ref);
@@ -161,13 +164,13 @@ bool Keyspace::replace(int db, Stripe& stripe, uint64_t hash, SlotPlace place,
   after.has_expiry = expiry_ms != kNoExpiry;
   const size_t before_bytes = before.total_bytes(), after_bytes = after.total_bytes();
   if (EntryClasses::of(before_bytes) == EntryClasses::of(after_bytes)) {
-    save_before_change(db, old);
+    about_to_change(db, key, old);
     drop_value(old);
     old->write(after, old->stored_key(), value.bytes, expiry_ms, clock, epoch_);
   } else {
     const Ref ref = stripe.heap.allocate(after_bytes);
     if (!ref) return false;
-    save_before_change(db, old);
+    about_to_change(db, key, old);
     drop_value(old);
     entry(ref)->write(after, old->stored_key(), value.bytes, expiry_ms, clock, epoch_);
     place.bucket->set_ref(place.slot, ref);
@@ -175,7 +178,7 @@ bool Keyspace::replace(int db, Stripe& stripe, uint64_t hash, SlotPlace place,
   }
   const uint32_t index = uint32_t(&stripe - stripes_.get());
   state(db, index).expiries += uint64_t(after.has_expiry) - uint64_t(before.has_expiry);
-  if (after.has_expiry) table(db, index).note_expiry(hash, expiry_ms);
+  if (after.has_expiry) table(db, index).note_expiry(key.hash, expiry_ms);
   return true;
 }
 
@@ -187,13 +190,13 @@ bool Keyspace::set_expiry(int db, const Key& key, Entry* old, int64_t expiry_ms)
   after.has_expiry = expiry_ms != kNoExpiry;
   const size_t before_bytes = before.total_bytes(), after_bytes = after.total_bytes();
   if (EntryClasses::of(before_bytes) == EntryClasses::of(after_bytes)) {
-    save_before_change(db, old);
+    about_to_change(db, key, old);
     old->set_expiry(expiry_ms);
     old->set_epoch(epoch_);
   } else {
     const Ref ref = stripe.heap.allocate(after_bytes);
     if (!ref) return false;
-    save_before_change(db, old);
+    about_to_change(db, key, old);
     entry(ref)->write(after, old->stored_key(), old->stored(), expiry_ms, old->clock(), epoch_);
     const Ref old_ref = ref_of(old);
     const SlotPlace place = table(db, index).find_ref(key.hash, old_ref);
@@ -227,6 +230,7 @@ bool Keyspace::add(int db, Stripe& stripe, const Key& key, const StoredValue& va
   if (ref) {
     entry(ref)->write(shape, stored_key, value.bytes, expiry_ms, clock, epoch_);
     if (table(db, index).insert(key.hash, ref)) {
+      about_to_add(db, key);
       state(db, index).expiries += shape.has_expiry;
       if (shape.has_expiry) table(db, index).note_expiry(key.hash, expiry_ms);
       return true;
@@ -248,7 +252,7 @@ bool Keyspace::erase(int db, const Key& key) {
 void Keyspace::remove(int db, uint32_t index, uint64_t hash, SlotPlace place) {
   const Ref ref = place.ref();
   Entry* old = entry(ref);
-  save_before_change(db, old);
+  about_to_erase(db, {hash, old->key()}, old);
   state(db, index).expiries -= old->has_expiry();
   // While the entry's key can still be read: joining buckets hashes no keys, but splitting does.
   table(db, index).erase(hash, place, !snapshot_);
@@ -279,8 +283,51 @@ size_t Keyspace::spare_bytes_max(size_t otherwise) const {
   return limit ? std::min<size_t>(otherwise, limit / kLimitShare) : otherwise;
 }
 
-void Keyspace::swap(int one, int other) {
+bool Keyspace::watch(Watch& watch) {
+  Stripe& stripe = stripe_of(watch.hash);
+  if (!stripe.watches) stripe.watches.reset(new (std::nothrow) WatchTable);
+  return stripe.watches && stripe.watches->add(watch);
+}
+
+void Keyspace::unwatch(Watch& watch) {
+  Stripe& stripe = stripe_of(watch.hash);
+  stripe.watches->remove(watch);
+  if (stripe.watches->empty()) stripe.watches.reset();
+}
+
+void Keyspace::about_to_flush(int db) {
+  if (snapshot_) snapshot_->flushed(db_at_instant_[size_t(db)]);
+  for (uint32_t i = 0; i < stripe_count_; i++) {
+    if (!stripes_[i].watches) continue;
+    stripes_[i].watches->for_each([&](Watch& watch) {
+      if (watch.db == db && find(db, {watch.hash, watch.key()})) touch_watch(watch, true);
+    });
+  }
+}
+
+// Redis's rules: a key that is in neither of the two has not changed, nor has one whose time was
+// over, or that was not there, and that is now one whose time is over.
+void Keyspace::about_to_swap(int one, int other, int64_t now_ms) {
+  for (uint32_t i = 0; i < stripe_count_; i++) {
+    if (!stripes_[i].watches) continue;
+    stripes_[i].watches->for_each([&](Watch& watch) {
+      if (watch.db != one && watch.db != other) return;
+      const Key key = {watch.hash, watch.key()};
+      const Entry* const before = find(watch.db, key);
+      const Entry* const after = find(watch.db == one ? other : one, key);
+      const bool ends_expired = after && after->expired(now_ms);
+      if (!before && ends_expired) {
+        watch.was_expired = true;
+      } else if ((before || after) && !(watch.was_expired && ends_expired)) {
+        touch_watch(watch, !after);
+      }
+    });
+  }
+}
+
+void Keyspace::swap(int one, int other, int64_t now_ms) {
   if (one == other) return;
+  about_to_swap(one, other, now_ms);
   pthread_mutex_lock(&areas_lock_);
   areas_[other].store(areas_[one].exchange(areas_[other].load()));
   pthread_mutex_unlock(&areas_lock_);

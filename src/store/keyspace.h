@@ -20,6 +20,7 @@
 #include "store/heap.h"
 #include "store/snapshot.h"
 #include "store/table.h"
+#include "store/watch.h"
 
 namespace ignix {
 
@@ -49,7 +50,8 @@ struct FlushedTable {
 struct alignas(64) Stripe {
   SpinLock lock;  // guards all the rest
   uint64_t hits = 0, misses = 0;
-  TableState first;  // of database 0, in the lock's cache line
+  TableState first;                     // of database 0, in the lock's cache line
+  std::unique_ptr<WatchTable> watches;  // there too; nullptr: nobody watches a key of the stripe
   std::vector<TableState> others;
   EntryHeap heap;
   uint64_t expired = 0;  // entries deleted because their time had come
@@ -77,11 +79,13 @@ class Keyspace {
   // One stripe. With a single thread there is nobody to keep out, and the lock, which costs as much
   // as the look-up, is left alone.
   void lock(Stripe& stripe) const {
-    if (shared_) stripe.lock.lock();
+    if (shared_ && !all_held_) stripe.lock.lock();
   }
   void unlock(Stripe& stripe) const {
-    if (shared_) stripe.lock.unlock();
+    if (shared_ && !all_held_) stripe.lock.unlock();
   }
+  // All stripes. Until unlock_all() the thread may lock and unlock again, one or all, and nothing
+  // happens: so a transaction can hold all and run commands that lock by themselves.
   void lock_all();
   void unlock_all();
   // Whether others than the one loop take locks: a snapshot does. That loop says so, while it holds
@@ -124,15 +128,28 @@ class Keyspace {
   // does: a snapshot has the entry then, even if a flush takes it away before the walk has come.
   void save_as_source(int db, Entry* entry) {
     if (!snapshot_ || entry->epoch() == epoch_) return;
-    save_before_change(db, entry);
+    save_for_snapshot(db, entry);
     entry->set_epoch(epoch_);
   }
 
-  // Before the value of an entry that find() has found is changed in place.
-  void prepare_change(int db, Entry* entry) { save_as_source(db, entry); }
+  // Before the value of the key's entry, which find() has found, is changed in place.
+  void prepare_change(int db, const Key& key, Entry* entry) {
+    about_to_change(db, key, entry);
+    entry->set_epoch(epoch_);
+  }
 
   // False if it is not there.
   bool erase(int db, const Key& key);
+
+  // A key is watched from now on: what changes it touches its watcher. The watch is the caller's,
+  // who takes it out again by unwatch(). False if there is no memory.
+  bool watch(Watch& watch);
+  void unwatch(Watch& watch);
+  // Whether the client watches the key already.
+  bool is_watched(const Watcher& watcher, int db, const Key& key) const {
+    const Stripe& stripe = stripe_of(key.hash);
+    return stripe.watches && stripe.watches->find(watcher, db, key.hash, key.text);
+  }
 
   // What an entry takes, rounding, blocks and its share of a bucket included.
   size_t memory_bytes(const Entry& entry) const;
@@ -141,8 +158,9 @@ class Keyspace {
 
   // The database is empty at once; the memory of a large one comes back by and by.
   void flush(int db);
-  // Each of the two databases has what the other had.
-  void swap(int one, int other);
+  // Each of the two databases has what the other had. To those who watch a key, one whose time is
+  // over at `now_ms` is none.
+  void swap(int one, int other, int64_t now_ms);
   // Entries of a database, those that have expired but were not touched since included.
   uint64_t key_count(int db) const;
   uint64_t expiry_count(int db) const;
@@ -243,12 +261,29 @@ class Keyspace {
   void drop_blocks(Entry* entry);
   void drop_value(Entry* entry);
   void free_entry(Stripe& stripe, Ref ref);
-  bool replace(int db, Stripe& stripe, uint64_t hash, SlotPlace place, const StoredValue& value,
+  bool replace(int db, Stripe& stripe, const Key& key, SlotPlace place, const StoredValue& value,
                int64_t expiry_ms, uint32_t clock);
-  // Before an entry is changed or deleted: a snapshot may not have it yet.
-  void save_before_change(int db, const Entry* entry) {
+  void save_for_snapshot(int db, const Entry* entry) {
     if (snapshot_ && entry->epoch() != epoch_) snapshot_->save(db_at_instant_[size_t(db)], *entry);
   }
+  void touch_watches(int db, Stripe& stripe, const Key& key, bool gone) {
+    if (stripe.watches) [[unlikely]]
+      stripe.watches->touch(db, key.hash, key.text, gone);
+  }
+  // Whatever changes a key says so by one of these, when nothing can go wrong any more: there may
+  // be a snapshot that does not have its entry yet, and somebody who watches it.
+  void about_to_add(int db, const Key& key) { touch_watches(db, stripe_of(key.hash), key, false); }
+  void about_to_change(int db, const Key& key, const Entry* entry) {
+    save_for_snapshot(db, entry);
+    touch_watches(db, stripe_of(key.hash), key, false);
+  }
+  void about_to_erase(int db, const Key& key, const Entry* entry) {
+    save_for_snapshot(db, entry);
+    touch_watches(db, stripe_of(key.hash), key, true);
+  }
+  // The same for whole databases.
+  void about_to_flush(int db);
+  void about_to_swap(int one, int other, int64_t now_ms);
   bool add(int db, Stripe& stripe, const Key& key, const StoredValue& value, int64_t expiry_ms,
            uint32_t clock);
   void flush_at_once(int db);
@@ -265,8 +300,9 @@ class Keyspace {
   uint32_t stripe_count_ = 0;
   unsigned stripe_bits_ = 0;
   size_t reserve_bytes_ = 0;
-  bool shared_ = true;    // by more than one thread
-  bool limited_ = false;  // by RLIMIT_AS
+  static inline constinit thread_local unsigned all_held_ = 0;  // calls of lock_all() not undone
+  bool shared_ = true;                                          // by more than one thread
+  bool limited_ = false;                                        // by RLIMIT_AS
   std::atomic<bool> changes_wait_{false};
   bool epoch_ = false;                // both are written with all stripes locked
   SnapshotSink* snapshot_ = nullptr;  // of the snapshot that is being walked

@@ -27,8 +27,8 @@ void apply(const Patch& patch, char* to, size_t old_bytes, bool is_zero) {
 }
 
 // In the block, if it is the entry's alone and has the room.
-bool patch_block(Keyspace& keyspace, int db, Entry* entry, const Patch& patch) {
-  keyspace.prepare_change(db, entry);
+bool patch_block(Keyspace& keyspace, int db, const Key& key, Entry* entry, const Patch& patch) {
+  keyspace.prepare_change(db, key, entry);
   Block* const block = entry->block();
   if (!block->is_own() || patch.end() > block->room_bytes) return false;
   apply(patch, block->data, block->length_bytes, false);
@@ -42,7 +42,7 @@ bool patch_string(Keyspace& keyspace, int db, const Key& key, Entry* entry, size
                   std::string_view bytes, uint32_t clock) {
   const Patch patch = {offset, bytes};
   const bool was_block = entry && entry->encoding() == Encoding::kBlock;
-  if (was_block && patch_block(keyspace, db, entry, patch)) return true;
+  if (was_block && patch_block(keyspace, db, key, entry, patch)) return true;
   StringScratch scratch;
   StoredValue stored;
   if (!entry && offset == 0) {
