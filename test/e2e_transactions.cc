@@ -426,6 +426,29 @@ TEST(transactions, what_touches) {
   }
 }
 
+// What is asked for within a transaction is done behind it, all of it.
+TEST(transactions, jobs_are_scheduled) {
+  Server server({.appendonly = true});
+  server.start();
+  Client client(server);
+  CHECK_EQ(last_reply(client, {{"MULTI"}, {"BGSAVE"}, {"BGREWRITEAOF"}, {"SAVE", "x"}, {"EXEC"}}),
+           "-EXECABORT Transaction discarded because of previous errors.\r\n");
+  CHECK_EQ(last_reply(client, {{"MULTI"},
+                               {"SET", "k", "1"},
+                               {"BGSAVE"},
+                               {"BGREWRITEAOF"},
+                               {"SET", "k", "2"},
+                               {"EXEC"}}),
+           array({kOk, "+Background saving scheduled\r\n",
+                  "+Background append only file rewriting scheduled\r\n", kOk}));
+  CHECK(server.wait_log("rewriting the append-only file is done"));
+  CHECK(server.wait_log("saving is done"));
+  server.kill9();
+  server.restart();
+  client.connect(server);
+  CHECK_EQ(client.command({"GET", "k"}), bulk("2"));
+}
+
 // Whoever is gone watches nothing, and what it watched can be changed.
 TEST(transactions, clients_that_go) {
   Server server({.arguments = {"--threads", "2"}});

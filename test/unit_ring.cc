@@ -111,7 +111,8 @@ TEST(ring, groups) {
       CHECK_EQ(ring.tail(), tail);
       CHECK_EQ(ring.complete(), "");
     }
-    CHECK_EQ(ring.end_group(ring.writer(0)), ring.tail());
+    const uint64_t end = ring.end_group(ring.writer(0));
+    CHECK_EQ(end, ring.tail());
     return drain(ring);
   };
   const auto select = [](int db) { return encoded({"SELECT", std::to_string(db)}); };

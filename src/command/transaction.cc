@@ -17,11 +17,12 @@ void Transaction::clear() {
   for (const Item& item : items_) {
     if (item.block) drop_block(item.block);
   }
-  if (bytes_ > kSpareTransactionBytes) {
+  if (bytes_ + hashes_.size() * sizeof(uint64_t) > kSpareTransactionBytes) {
     items_ = {};
     word_bytes_ = {};
     hashes_ = {};
     argv_ = {};
+    locks_ = {};
     words_.release();
   }
   items_.clear();

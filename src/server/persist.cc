@@ -185,7 +185,7 @@ bool Persist::save_now(std::string& error) {
   const bool started = start_locked(kSave, error);
   if (started) join();
   pthread_mutex_unlock(&lock_);
-  if (scheduled() != kNone) server_.wake_loop_zero(server_);  // it may have looked in vain
+  if (any_scheduled()) server_.wake_loop_zero(server_);  // it may have looked in vain
   if (!started) return false;
   error = "see the log";
   return status(kSave).last_good;
@@ -221,8 +221,16 @@ void Persist::set_loaded() {
 }
 
 void Persist::schedule(Job job) {
-  scheduled_ = job;
+  scheduled_.fetch_or(bit_of(job));
   attention_.store(true, std::memory_order_release);
+}
+
+// A rewrite goes first, as in Redis; then the other one is looked at when it is done.
+Persist::Job Persist::take_scheduled() {
+  for (const Job job : {kRewrite, kSave}) {
+    if (scheduled_.fetch_and(~bit_of(job)) & bit_of(job)) return job;
+  }
+  return kNone;
 }
 
 void Persist::look() {
@@ -231,7 +239,7 @@ void Persist::look() {
   attention_.store(false, std::memory_order_relaxed);
   if (running() != kNone && finished_.load(std::memory_order_acquire)) join();
   if (running() == kNone) {
-    const Job job = scheduled_.exchange(kNone);
+    const Job job = take_scheduled();
     std::string error;
     if (job != kNone && !start_locked(job, error)) {
       log_warning("%s failed: %s", job_name(job), error.c_str());
@@ -271,7 +279,7 @@ bool Persist::log_must_be_replaced() const {
 
 bool Persist::check_rules() {
   show_progress();
-  if (running() != kNone || scheduled() != kNone) return false;
+  if (running() != kNone || any_scheduled()) return false;
   const bool mends = log_must_be_replaced();
   const Job due = mends                     ? kRewrite
                   : rules_ask_for_save()    ? kSave
