@@ -247,7 +247,20 @@ Argv any_command(Stream& s, const Choice& choice) {
   if (s.random.one_in(60) && argv.size() > 1) argv.pop_back();
   if (s.random.one_in(80)) argv.push_back(any_value(s));
   if (s.random.one_in(300)) argv.resize(1);
+  // Shorter and then longer again: nobody wants to wait for so long.
+  if (is_command(argv, "WAIT") && argv.size() == 3 && argv[1] != "0" && argv[1] != "-1" &&
+      argv[2] != "1") {
+    argv[2] = "1";
+  }
   return argv;
+}
+
+// A BITFIELD makes the string long enough before it finds that nothing fits (OVERFLOW FAIL). Redis
+// tells neither who watches the key nor its log; Ignix tells both, for the key is another one.
+bool may_grow_for_nothing(const Argv& argv) {
+  return is_command(argv, "BITFIELD") && argv.size() > 1 &&
+         std::any_of(argv.begin(), argv.end(),
+                     [](const std::string& word) { return strcasecmp(word.c_str(), "FAIL") == 0; });
 }
 
 // Within a transaction nobody could tell which replies come of CLIENT REPLY beforehand (see
@@ -296,7 +309,12 @@ Batch make_batch(Stream& s, const Choice& choice, size_t limit, const std::strin
       if (command.is_inline) batch.bytes += line;
     }
     if (!command.is_inline) append_encoded(command.argv, &batch.bytes);
+    const Argv argv = command.argv;
     add_command(&batch, link, std::move(command));
+    if (!may_grow_for_nothing(argv)) continue;
+    // Both tell of this one.
+    append_encoded({"APPEND", argv[1], ""}, &batch.bytes);
+    add_command(&batch, link, {{"APPEND", argv[1], ""}});
   }
   if (link.multi && !batch.closes && (link.off || link.skip || s.random.one_in(2))) {
     append_encoded({"DISCARD"}, &batch.bytes);

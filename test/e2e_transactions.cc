@@ -449,6 +449,45 @@ TEST(transactions, jobs_are_scheduled) {
   CHECK_EQ(client.command({"GET", "k"}), bulk("2"));
 }
 
+// The store deletes keys of its own accord: a watched one that goes so has changed, and the log has
+// it all in an order that gives the same again.
+TEST(transactions, amid_eviction) {
+  constexpr int kPairs = 3000, kWatched = 200;
+  Server server({.arguments = {"--threads", "2"}, .appendonly = true});
+  server.start();
+  Client client(server), watcher(server);
+  const std::string value(2000, 'v');
+  const auto pair = [&](int i) {
+    const std::string number = std::to_string(i);
+    return std::vector<Argv>{
+        {"MULTI"}, {"SET", "a" + number, value}, {"SET", "b" + number, value}, {"EXEC"}};
+  };
+  Argv watch = {"WATCH"};
+  for (int i = 0; i < kWatched; i++) {
+    CHECK_EQ(last_reply(client, pair(i)), array({kOk, kOk}));
+    watch.push_back("a" + std::to_string(i));
+  }
+  CHECK_EQ(watcher.command(watch), kOk);
+  CHECK_EQ(client.command({"CONFIG", "SET", "maxmemory-policy", "allkeys-random"}), kOk);
+  CHECK_EQ(client.command({"CONFIG", "SET", "maxmemory", "8mb"}), kOk);
+  Argv all = {"MGET"};
+  for (int i = 0; i < kPairs; i++) {
+    if (i >= kWatched) CHECK_EQ(last_reply(client, pair(i)), array({kOk, kOk}));
+    all.insert(all.end(), {"a" + std::to_string(i), "b" + std::to_string(i)});
+  }
+  // A watched key is gone, and no client has deleted one.
+  CHECK_EQ(client.command({"CONFIG", "SET", "maxmemory", "0"}), kOk);
+  Argv exists = watch;
+  exists[0] = "EXISTS";
+  CHECK_NE(client.command(exists), integer(kWatched));
+  CHECK_EQ(last_reply(watcher, {{"MULTI"}, {"PING"}, {"EXEC"}}), kNullArray);
+  const std::string before = client.command(all);
+  server.kill9();
+  server.restart();
+  client.connect(server);
+  CHECK_EQ(client.command(all), before);
+}
+
 // Whoever is gone watches nothing, and what it watched can be changed.
 TEST(transactions, clients_that_go) {
   Server server({.arguments = {"--threads", "2"}});

@@ -7,6 +7,8 @@
 
 #include "random.h"
 #include "runner.h"
+#include "store/evict.h"
+#include "store/expiry.h"
 #include "store/keyspace.h"
 #include "store/string.h"
 
@@ -117,6 +119,52 @@ TEST(watch, expired_before) {
   f.put(0, "k", 5);
   f.watch(0, "k", true);
   f.put(0, "k");
+  CHECK(f.touched());
+}
+
+// What the store deletes by itself.
+struct Gone : ignix::GoneSink {
+  std::vector<std::string> keys;
+  void gone(int, std::string_view key) override { keys.emplace_back(key); }
+};
+
+// A key that expires while it is watched has changed, also if nobody but the store has noticed;
+// one that had expired before has not.
+TEST(watch, deleted_by_active_expiry) {
+  constexpr int64_t kStartMs = 1'700'000'000'000, kEndMs = kStartMs + 10'000;
+  for (const bool expired_before : {false, true}) {
+    Fixture f;
+    f.keyspace.set_time(kStartMs);
+    f.put(1, "k", kStartMs + 100);
+    f.put(1, "other", kStartMs + 100);
+    const Watch& watch = f.watch(1, "k", expired_before);
+    f.watch(0, "other");
+    f.keyspace.set_time(kEndMs);
+    Gone gone;
+    ignix::ExpiryWalk walk;
+    while (f.keyspace.expire_some(walk, kEndMs, gone)) continue;
+    CHECK_EQ(gone.keys.size(), 2);
+    CHECK_EQ(f.touched(), !expired_before);
+    CHECK(!watch.was_expired);
+    f.put(1, "k");
+    CHECK(f.touched());
+  }
+}
+
+TEST(watch, deleted_by_eviction) {
+  Fixture f;
+  f.put(0, "k");
+  f.watch(0, "k");
+  f.watch(1, "k");
+  Gone gone;
+  ignix::Evictor evictor(f.keyspace, seed());
+  ignix::EvictRules rules;
+  rules.policy = ignix::EvictPolicy::kVolatileRandom;
+  CHECK(!evictor.evict_one(rules, gone));
+  CHECK(!f.touched());
+  rules.policy = ignix::EvictPolicy::kAllKeysRandom;
+  CHECK(evictor.evict_one(rules, gone));
+  CHECK(gone.keys == std::vector<std::string>{"k"});
   CHECK(f.touched());
 }
 
