@@ -21,9 +21,9 @@ struct Stream {
   std::vector<std::string> keys;
   bool past_expiry = false;  // some keys get an expiry time in the past
   bool big_values = false;
-  bool killed = false;  // ignix keeps its log, and is killed and started again now and then
-  bool transactions = false;  // MULTI and its kin are among the commands
-  int resp = 2;         // the protocol that connections speak after they are opened
+  bool killed = false;        // ignix keeps its log, and is killed and started again now and then
+  bool transactions = false;  // more of them, on fewer keys
+  int resp = 2;               // the protocol that connections speak after they are opened
   const struct Generator* focus = nullptr;  // a family that counts tenfold
   Argv without;                             // commands of the other families that are left out
   Argv arguments;                           // of both servers
@@ -41,7 +41,10 @@ extern const Generator kStringGenerators[];
 extern const Generator kKeyGenerators[];
 extern const Generator kBitmapGenerators[];
 extern const Generator kHyperloglogGenerators[];
-extern const Generator kTransactionGenerators[];  // for streams of their own
+extern const Generator kTransactionGenerators[];
+
+// Of a run, or IGNIX_TEST_COMMANDS.
+size_t commands_of_run();
 
 // Differences that are meant.
 struct Difference {

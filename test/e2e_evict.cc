@@ -142,6 +142,22 @@ TEST(evict, volatile_policies_spare_the_rest) {
   }
 }
 
+// Where no key has an expiry there is nothing that a volatile policy may take.
+TEST(evict, nothing_is_volatile) {
+  for (const char* policy : {"volatile-lru", "volatile-lfu", "volatile-random", "volatile-ttl"}) {
+    Server server;
+    server.start();
+    Client client(server);
+    fill(client, "k", 1000, 10);
+    CHECK_EQ(client.command({"CONFIG", "SET", "maxmemory-policy", policy}), kOk);
+    CHECK_EQ(client.command({"CONFIG", "SET", "maxmemory", "1"}), kOk);
+    CHECK_EQ(client.command({"SET", "x", "y"}),
+             "-OOM command not allowed when used memory > 'maxmemory'.\r\n");
+    CHECK_EQ(count(client, "k", 1000), 1000);
+    CHECK_EQ(server.stop(), 0);
+  }
+}
+
 // What was evicted is gone after a restart as well, and nothing else is.
 TEST(evict, the_log_says_so) {
   for (const char* policy : {"allkeys-random", "allkeys-lru"}) {

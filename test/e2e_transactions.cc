@@ -1,9 +1,13 @@
-// MULTI, EXEC and WATCH from several connections and threads: sums of accounts stay what they are,
-// whoever looks, whenever the server is killed; and no mixture of commands locks another one out.
-#include <algorithm>
-#include <memory>
+// Transactions as one client sees them, what they leave in the log, and their limits. What several
+// clients at once see of them: e2e_isolation.cc; all the replies: differential_transactions.cc.
+#include <errno.h>
+
+#include <string>
+#include <utility>
+#include <vector>
 
 #include "client.h"
+#include "disk.h"
 #include "random.h"
 #include "runner.h"
 #include "server.h"
@@ -11,245 +15,500 @@
 namespace test {
 namespace {
 
-constexpr size_t kClients = 8;
-constexpr int kAccounts = 10, kStart = 1000;
 const std::string kQueued = "+QUEUED\r\n";
+const std::string kNullArray = "*-1\r\n";
 
-struct Bank {
-  Server server;
-  std::vector<Client> clients;
-  explicit Bank(const char* threads)
-      : server({.arguments = {"--threads", threads},
-                .tcp = true,
-                .unix_socket = false,
-                .appendonly = true}),
-        clients(kClients) {
-    server.start();
-    connect();
-    Argv open = {"MSET"};
-    for (int i = 0; i < kAccounts; i++) {
-      open.insert(open.end(), {account(i), std::to_string(kStart)});
-    }
-    CHECK_EQ(clients[0].command(open), kOk);
-  }
-  void connect() {
-    for (Client& client : clients) client.connect(server);
-  }
-  static std::string account(uint64_t i) { return "account:" + std::to_string(i); }
-  static Argv look() {
-    Argv argv = {"MGET"};
-    for (int i = 0; i < kAccounts; i++) argv.push_back(account(uint64_t(i)));
-    return argv;
-  }
-};
-
-int64_t sum_of(const std::string& reply) {
-  int64_t sum = 0;
-  for (const std::string& element : elements_of(reply)) {
-    sum += atoll(element.c_str() + element.find('\n') + 1);
-  }
-  return sum;
+// Sends all at once; returns what the last one replies.
+std::string last_reply(Client& client, const std::vector<Argv>& commands) {
+  std::string bytes, reply;
+  for (const Argv& argv : commands) append_encoded(argv, &bytes);
+  CHECK(client.send(bytes));
+  for (size_t i = 0; i < commands.size(); i++) reply = client.read_reply();
+  return reply;
 }
 
-void add_transfer(Random& random, std::string* bytes) {
-  const std::string amount = std::to_string(random.between(1, 100));
-  append_encoded({"MULTI"}, bytes);
-  append_encoded({"DECRBY", Bank::account(random.below(kAccounts)), amount}, bytes);
-  append_encoded({"INCRBY", Bank::account(random.below(kAccounts)), amount}, bytes);
-  append_encoded({"EXEC"}, bytes);
+std::string encode_all(const std::vector<Argv>& commands) {
+  std::string bytes;
+  for (const Argv& argv : commands) append_encoded(argv, &bytes);
+  return bytes;
 }
 
-// The even ones transfer; the odd ones look, by MGET and by GETs in a transaction.
-void transfer_and_look(Bank& bank, Random& random, int rounds) {
-  std::vector<std::string> pipelines(kClients);
-  for (size_t c = 0; c < kClients; c++) {
-    for (int i = 0; i < rounds; i++) {
-      if (c % 2 == 0) {
-        add_transfer(random, &pipelines[c]);
-      } else {
-        append_encoded({"MULTI"}, &pipelines[c]);
-        append_encoded(Bank::look(), &pipelines[c]);
-        append_encoded({"EXEC"}, &pipelines[c]);
-        append_encoded(Bank::look(), &pipelines[c]);
-      }
-    }
-  }
-  for (size_t c = 0; c < kClients; c++) CHECK(bank.clients[c].send(pipelines[c]));
-  for (size_t c = 0; c < kClients; c++) {
-    for (int i = 0; i < rounds; i++) {
-      CHECK_EQ(bank.clients[c].read_reply(), kOk);
-      CHECK_EQ(bank.clients[c].read_reply(), kQueued);
-      if (c % 2 == 0) {
-        CHECK_EQ(bank.clients[c].read_reply(), kQueued);
-        CHECK_EQ(elements_of(bank.clients[c].read_reply()).size(), 2);
-        continue;
-      }
-      CHECK_EQ(sum_of(elements_of(bank.clients[c].read_reply())[0]), kAccounts * kStart);
-      CHECK_EQ(sum_of(bank.clients[c].read_reply()), kAccounts * kStart);
-    }
-  }
+// What has come into the log behind the first `from` bytes, once all that was replied is in it.
+std::string log_from(Server& server, size_t from) {
+  return read_file(server.dir() + "/ignix.aof").substr(from);
 }
 
-TEST(transactions, transfers_keep_the_sum) {
-  Bank bank("4");
+size_t log_size(Server& server) { return read_file(server.dir() + "/ignix.aof").size(); }
+
+TEST(transactions, log_has_groups) {
+  Server server({.appendonly = true});
+  server.start();
+  Client client(server);
+  const struct {
+    std::vector<Argv> sent, logged;
+  } cases[] = {
+      // One change needs no group, and none leaves nothing.
+      {{{"MULTI"}, {"SET", "a", "1"}, {"GET", "a"}, {"EXEC"}}, {{"SET", "a", "1"}}},
+      {{{"MULTI"}, {"GET", "a"}, {"DEL", "nothing"}, {"EXEC"}}, {}},
+      {{{"MULTI"}, {"EXEC"}}, {}},
+      {{{"MULTI"}, {"SET", "a", "2"}, {"DISCARD"}}, {}},
+      {{{"MULTI"}, {"SET", "a", "2"}, {"nosuch"}, {"EXEC"}}, {}},
+      {{{"WATCH", "a"}, {"INCR", "a"}, {"MULTI"}, {"SET", "a", "x"}, {"EXEC"}}, {{"INCR", "a"}}},
+      {{{"MULTI"}, {"SET", "a", "1"}, {"INCR", "a"}, {"EXEC"}},
+       {{"MULTI"}, {"SET", "a", "1"}, {"INCR", "a"}, {"EXEC"}}},
+      // A command that fails does not undo the others.
+      {{{"MULTI"}, {"SET", "t", "x"}, {"INCR", "t"}, {"APPEND", "t", "y"}, {"EXEC"}},
+       {{"MULTI"}, {"SET", "t", "x"}, {"APPEND", "t", "y"}, {"EXEC"}}},
+      // The database of each record is right, and database 0 is meant behind the group.
+      {{{"MULTI"}, {"SELECT", "3"}, {"SET", "b", "1"}, {"SET", "c", "1"}, {"EXEC"}},
+       {{"MULTI"},
+        {"SELECT", "3"},
+        {"SET", "b", "1"},
+        {"SET", "c", "1"},
+        {"SELECT", "0"},
+        {"EXEC"}}},
+      {{{"MULTI"}, {"SET", "b", "2"}, {"SELECT", "0"}, {"SET", "b", "3"}, {"EXEC"}},
+       {{"MULTI"},
+        {"SELECT", "3"},
+        {"SET", "b", "2"},
+        {"SELECT", "0"},
+        {"SET", "b", "3"},
+        {"EXEC"}}},
+      {{{"MULTI"}, {"SELECT", "3"}, {"DEL", "b"}, {"EXEC"}},
+       {{"SELECT", "3"}, {"DEL", "b"}, {"SELECT", "0"}}},
+      {{{"MULTI"}, {"SELECT", "0"}, {"EXEC"}}, {}},
+      // What is found expired goes within the group.
+      {{{"SET", "e", "1", "PXAT", "1"}}, {{"SET", "e", "1", "PXAT", "1"}}},
+      {{{"MULTI"}, {"GET", "e"}, {"INCR", "n"}, {"EXEC"}},
+       {{"MULTI"}, {"DEL", "e"}, {"INCR", "n"}, {"EXEC"}}},
+      {{{"MULTI"}, {"FLUSHDB"}, {"SET", "a", "1"}, {"EXEC"}},
+       {{"MULTI"}, {"FLUSHDB"}, {"SET", "a", "1"}, {"EXEC"}}},
+  };
+  for (const auto& each : cases) {
+    const size_t before = log_size(server);
+    last_reply(client, each.sent);
+    CHECK_EQ(log_from(server, before), encode_all(each.logged));
+  }
+  server.kill9();
+  server.restart();
+  client.connect(server);
+  CHECK_EQ(last_reply(client, {{"MULTI"},
+                               {"DBSIZE"},
+                               {"GET", "a"},
+                               {"SELECT", "3"},
+                               {"GET", "c"},
+                               {"DBSIZE"},
+                               {"EXEC"}}),
+           array({integer(1), bulk("1"), kOk, bulk("1"), integer(1)}));
+  CHECK_EQ(run_program(
+               {"/bin/sh", "-c", "exec " + ignix_path() + "-check " + server.dir() + "/ignix.aof"})
+               .status,
+           0);
+}
+
+// Whatever is left of a group without its end is nothing.
+TEST(transactions, torn_group) {
   Random random(seed());
-  transfer_and_look(bank, random, 1500);
-}
-
-// A snapshot holds all of an EXEC or nothing, and so does the log behind it.
-void save_amid_transfers(const char* threads) {
-  Bank bank(threads);
-  Random random(seed());
-  Client saver(bank.server);
-  for (int i = 0; i < 4; i++) {
-    CHECK_EQ(saver.command({"BGREWRITEAOF"})[0], '+');
-    transfer_and_look(bank, random, 200);
-    bank.server.kill9();
-    bank.server.restart();
-    bank.connect();
-    saver.connect(bank.server);
-    CHECK_EQ(sum_of(saver.command(Bank::look())), kAccounts * kStart);
-  }
-}
-TEST(transactions, snapshot_of_one_thread) { save_amid_transfers("1"); }
-TEST(transactions, snapshot_of_two_threads) { save_amid_transfers("2"); }
-
-// Killed while transfers are under way: none is left in half.
-TEST(transactions, killed_amid_transfers) {
-  Bank bank("2");
-  Random random(seed());
-  for (int round = 0; round < 8; round++) {
-    for (Client& client : bank.clients) {
-      std::string bytes;
-      for (int i = 0; i < 500; i++) add_transfer(random, &bytes);
-      CHECK(client.send(bytes));
+  Server server({.appendonly = true});
+  server.start();
+  const std::string path = server.dir() + "/ignix.aof";
+  for (int round = 0; round < 12; round++) {
+    Client client(server);
+    CHECK_EQ(client.command({"SET", "before", std::to_string(round)}), kOk);
+    const size_t before = log_size(server);
+    std::vector<Argv> commands = {{"MULTI"}};
+    if (round % 2) commands.push_back({"SELECT", "2"});
+    for (int i = 0; i < 5; i++) {
+      commands.push_back({"SET", "k" + std::to_string(i), std::to_string(round)});
     }
-    const size_t replies = random.below(400);
-    for (size_t i = 0; i < replies; i++) bank.clients[0].read_reply();
-    bank.server.kill9();
-    bank.server.restart();
-    bank.connect();
-    CHECK_EQ(sum_of(bank.clients[0].command(Bank::look())), kAccounts * kStart);
+    commands.push_back({"EXEC"});
+    last_reply(client, commands);
+    server.kill9();
+    std::string log = read_file(path);
+    CHECK(log.size() > before);
+    log.resize(before + random.below(log.size() - before));
+    write_file(path, log);
+    server.restart();
+    client.connect(server);
+    CHECK_EQ(client.command({"GET", "before"}), bulk(std::to_string(round)));
+    CHECK_EQ(client.command({"DBSIZE"}), integer(1));
+    CHECK_EQ(client.command({"SELECT", "2"}), kOk);
+    CHECK_EQ(client.command({"DBSIZE"}), integer(0));
   }
 }
 
-// Each client reads, computes and writes; who was not alone tries again.
-TEST(transactions, watch_loses_no_update) {
-  Bank bank("4");
-  constexpr int kRounds = 300;
-  const std::string null = "*-1\r\n";
-  int done[kClients] = {};
-  std::string value[kClients];
-  for (bool more = true; more;) {
-    more = false;
-    for (size_t c = 0; c < kClients; c++) {
-      if (done[c] == kRounds) continue;
-      std::string bytes;
-      append_encoded({"WATCH", "account:0"}, &bytes);
-      append_encoded({"GET", "account:0"}, &bytes);
-      CHECK(bank.clients[c].send(bytes));
-      more = true;
-    }
-    for (size_t c = 0; c < kClients; c++) {
-      if (done[c] == kRounds) continue;
-      CHECK_EQ(bank.clients[c].read_reply(), kOk);
-      const std::string reply = bank.clients[c].read_reply();
-      const int64_t next = atoll(reply.c_str() + reply.find('\n') + 1) + 1;
-      std::string bytes;
-      append_encoded({"MULTI"}, &bytes);
-      append_encoded({"SET", "account:0", std::to_string(next)}, &bytes);
-      append_encoded({"EXEC"}, &bytes);
-      CHECK(bank.clients[c].send(bytes));
-    }
-    for (size_t c = 0; c < kClients; c++) {
-      if (done[c] == kRounds) continue;
-      CHECK_EQ(bank.clients[c].read_reply(), kOk);
-      CHECK_EQ(bank.clients[c].read_reply(), kQueued);
-      const std::string reply = bank.clients[c].read_reply();
-      if (reply != null) done[c]++;
-    }
+// The same at every byte: the load of a copy of the log, cut there, finds what stood before the
+// group, and nothing else.
+TEST(transactions, torn_at_every_byte) {
+  Server server({.appendonly = true});
+  server.start();
+  Client client(server);
+  CHECK_EQ(client.command({"SET", "before", "1"}), kOk);
+  const size_t before = log_size(server);
+  last_reply(client,
+             {{"MULTI"}, {"SET", "before", "2"}, {"SELECT", "2"}, {"SET", "k", "v"}, {"EXEC"}});
+  server.kill9();
+  const std::string log = read_file(server.dir() + "/ignix.aof");
+  const std::vector<Argv> look = {{"MULTI"},       {"GET", "before"}, {"DBSIZE"},
+                                  {"SELECT", "2"}, {"DBSIZE"},        {"EXEC"}};
+  for (size_t bytes = before; bytes <= log.size(); bytes++) {
+    write_file(server.dir() + "/ignix.aof", log.substr(0, bytes));
+    server.restart();
+    client.connect(server);
+    const bool whole = bytes == log.size();
+    CHECK_EQ(last_reply(client, look),
+             array({bulk(whole ? "2" : "1"), integer(1), kOk, integer(whole ? 1 : 0)}));
+    server.kill9();
   }
-  CHECK_EQ(bank.clients[0].command({"GET", "account:0"}),
-           bulk(std::to_string(kStart + int(kClients) * kRounds)));
 }
 
-// Commands that lock stripes in ways of their own, inside transactions, on several threads.
-TEST(transactions, nothing_waits_for_ever) {
-  Bank bank("4");
-  Random random(seed());
-  const std::vector<Argv> commands = {{"INFO"},
-                                      {"DBSIZE"},
-                                      {"KEYS", "*"},
-                                      {"SCAN", "0"},
-                                      {"RANDOMKEY"},
-                                      {"FLUSHDB"},
-                                      {"BGSAVE"},
-                                      {"BGREWRITEAOF"},
-                                      {"SWAPDB", "0", "1"},
-                                      {"MEMORY", "USAGE", "account:1"},
-                                      {"MEMORY", "PURGE"},
-                                      {"CONFIG", "SET", "maxmemory", "0"},
-                                      {"CONFIG", "RESETSTAT"},
-                                      {"WAIT", "1", "0"},
-                                      {"MSET", "account:1", "1", "account:2", "2", "x", "3"},
-                                      {"RENAME", "account:1", "account:5"},
-                                      {"COPY", "account:2", "account:6", "REPLACE"},
-                                      {"UNWATCH"}};
-  constexpr int kRounds = 100;
-  size_t replies[kClients] = {};
-  for (size_t c = 0; c < kClients; c++) {
-    std::string bytes;
-    for (int i = 0; i < kRounds; i++) {
-      if (random.one_in(3)) {
-        append_encoded({"WATCH", Bank::account(random.below(kAccounts))}, &bytes);
-        replies[c]++;
-      }
-      append_encoded({"MULTI"}, &bytes);
-      const size_t count = 1 + random.below(5);
-      for (size_t k = 0; k < count; k++) append_encoded(random.pick_from(commands), &bytes);
-      append_encoded({"EXEC"}, &bytes);
-      replies[c] += count + 2;
-    }
-    CHECK(bank.clients[c].send(bytes));
+// One that is longer than the ring is kept aside.
+TEST(transactions, longer_than_the_ring) {
+  Server server({.appendonly = true});
+  server.start();
+  Client client(server);
+  const std::string value(1'000'000, 'v');
+  std::vector<Argv> commands = {{"MULTI"}};
+  for (int i = 0; i < 20; i++) {
+    commands.push_back({"SET", "k" + std::to_string(i), value + std::to_string(i)});
   }
-  for (size_t c = 0; c < kClients; c++) {
-    for (size_t i = 0; i < replies[c]; i++) {
-      const std::string reply = bank.clients[c].read_reply();
-      CHECK(reply != Client::kTimeout);
-      CHECK(reply[0] != '<');
-    }
+  for (int i = 0; i < 50'000; i++) commands.push_back({"INCR", "n" + std::to_string(i % 100)});
+  commands.push_back({"EXEC"});
+  CHECK_EQ(elements_of(last_reply(client, commands)).size(), 50'020);
+  CHECK_EQ(client.command({"INCR", "n0"}), integer(501));
+  server.kill9();
+  server.restart();
+  client.connect(server);
+  for (int i = 0; i < 20; i++) {
+    CHECK_EQ(client.command({"GET", "k" + std::to_string(i)}), bulk(value + std::to_string(i)));
   }
-  CHECK_EQ(bank.clients[0].command({"PING"}), "+PONG\r\n");
+  CHECK_EQ(client.command({"GET", "n0"}), bulk("501"));
+  CHECK_EQ(client.command({"GET", "n99"}), bulk("500"));
 }
 
-// Who leaves amid a transaction, or with watched keys, leaves nothing behind.
-TEST(transactions, a_client_that_leaves) {
-  Bank bank("2");
-  for (int i = 0; i < 200; i++) {
-    Client leaver(bank.server);
-    CHECK_EQ(leaver.command({"WATCH", "account:1", "account:2"}), kOk);
-    CHECK_EQ(leaver.command({"MULTI"}), kOk);
-    CHECK_EQ(leaver.command({"SET", "account:1", "0"}), kQueued);
-    leaver.close();
-    CHECK_EQ(bank.clients[0].command({"INCRBY", "account:2", "0"}), integer(kStart));
-  }
-  CHECK_EQ(sum_of(bank.clients[0].command(Bank::look())), kAccounts * kStart);
+// A value that is received into a block of its own becomes the value, whatever else is done to it.
+TEST(transactions, large_values) {
+  Server server({.appendonly = true});
+  server.start();
+  Client client(server);
+  const std::string one(300'000, '1'), two(300'000, '2');
+  CHECK_EQ(last_reply(client, {{"MULTI"},
+                               {"SET", "a", one},
+                               {"APPEND", "a", "x"},
+                               {"SET", "b", two, "GET"},
+                               {"SET", "b", one, "GET"},
+                               {"RENAME", "b", "c"},
+                               {"ECHO", two},
+                               {"GET", "a"},
+                               {"EXEC"}}),
+           array({kOk, integer(300'001), kNil, bulk(two), kOk, bulk(two), bulk(one + "x")}));
+  // Queued twice and never run; and left when the client goes.
+  CHECK_EQ(last_reply(client, {{"MULTI"}, {"SET", "a", two}, {"SET", "a", two}, {"DISCARD"}}), kOk);
+  CHECK_EQ(last_reply(client, {{"MULTI"}, {"SET", "a", two}}), kQueued);
+  client.connect(server);
+  CHECK_EQ(client.command({"GET", "a"}), bulk(one + "x"));
+  server.kill9();
+  server.restart();
+  client.connect(server);
+  CHECK_EQ(client.command({"MGET", "a", "b", "c"}), array({bulk(one + "x"), kNil, bulk(one)}));
 }
 
-// The words of a command stay whole while it waits for EXEC, also where one came straight into a
-// block.
-TEST(transactions, long_values) {
-  Bank bank("2");
-  const std::string value(3 << 20, 'v');
-  Client& client = bank.clients[0];
+TEST(transactions, shown_in_client_list) {
+  Server server({.tcp = true, .unix_socket = false});
+  server.start();
+  Client client(server), other(server);
+  const auto shows = [&](const std::string& text) {
+    return other.command({"CLIENT", "LIST"}).find(text) != std::string::npos;
+  };
+  CHECK(!shows("flags=x"));
+  CHECK_EQ(client.command({"WATCH", "k"}), kOk);
+  CHECK_EQ(other.command({"SET", "k", "v"}), kOk);
+  CHECK(shows("flags=d"));
+  CHECK_EQ(client.command({"UNWATCH"}), kOk);
+  CHECK(!shows("flags=d"));
   CHECK_EQ(client.command({"MULTI"}), kOk);
-  CHECK_EQ(client.command({"SET", "long", value}), kQueued);
-  CHECK_EQ(client.command({"APPEND", "long", value}), kQueued);
-  CHECK_EQ(client.command({"EXEC"}), "*2\r\n+OK\r\n" + integer(2 * int64_t(value.size())));
-  bank.server.kill9();
-  bank.server.restart();
-  client.connect(bank.server);
-  CHECK_EQ(client.command({"GET", "long"}), bulk(value + value));
+  CHECK(shows("flags=x"));
+  CHECK(shows(" multi=0 "));
+  CHECK_EQ(client.command({"GET", "k"}), kQueued);
+  CHECK(shows(" multi=1 "));
+  CHECK(shows(" cmd=get "));
+  CHECK(!shows(" multi-mem=0 rbs=0 rbp=0 obl=0 oll=0 omem=0 tot-mem=0 "));
+  CHECK_EQ(client.command({"EXEC"}), array({bulk("v")}));
+  CHECK(!shows("flags=x"));
+  CHECK(!shows(" multi=1 "));
+}
+
+// Queuing takes memory, and so do watches: client-query-buffer-limit is about both.
+TEST(transactions, query_buffer_limit) {
+  Server server({.arguments = {"--client-query-buffer-limit", "1mb"}});
+  server.start();
+  const std::string value(100'000, 'v');
+  for (const bool watches : {false, true}) {
+    Client client(server), good(server);
+    CHECK_EQ(good.command({"MULTI"}), kOk);
+    if (!watches) CHECK_EQ(client.command({"MULTI"}), kOk);
+    int taken = 0;
+    for (; taken < 20; taken++) {
+      const std::string reply = watches ? client.command({"WATCH", std::to_string(taken) + value})
+                                        : client.command({"SET", "k", value});
+      if (reply == Client::kClosed) break;
+      CHECK_EQ(reply, watches ? kOk : kQueued);
+    }
+    CHECK(taken >= 9 && taken <= 11);
+    CHECK(server.wait_log("client-query-buffer-limit"));
+    CHECK_EQ(last_reply(good, {{"SET", "k", "v"}, {"EXEC"}}), array({kOk}));
+  }
+  // Small commands take more than their bytes.
+  Client client(server);
+  std::string bytes = encode({"MULTI"});
+  for (int i = 0; i < 40'000; i++) append_encoded({"PING"}, &bytes);
+  client.send(bytes);
+  CHECK(client.read_until_close().size() < 40'000 * kQueued.size());
+}
+
+TEST(transactions, watch_limit) {
+  Server server;
+  server.start();
+  Client client(server);
+  int number = 0;
+  const auto watch = [&](int count) {
+    Argv argv = {"WATCH"};
+    for (int i = 0; i < count; i++) argv.push_back(std::to_string(number++));
+    return client.command(argv);
+  };
+  for (int i = 0; i < 100; i++) CHECK_EQ(watch(10'000), kOk);
+  CHECK_EQ(watch(1), "-ERR too many watched keys\r\n");
+  // One that is watched already is not one more.
+  CHECK_EQ(client.command({"WATCH", "0", "999999"}), kOk);
+  CHECK_EQ(client.command({"SET", "500000", "x"}), kOk);
+  CHECK_EQ(last_reply(client, {{"MULTI"}, {"EXEC"}}), kNullArray);
+  CHECK_EQ(watch(1), kOk);
+}
+
+TEST(transactions, over_maxmemory) {
+  Server server;
+  server.start();
+  Client client(server), other(server), reader(server);
+  const std::string oom = "-OOM command not allowed when used memory > 'maxmemory'.\r\n";
+  CHECK_EQ(client.command({"SET", "k", "v"}), kOk);
+  CHECK_EQ(last_reply(client, {{"MULTI"}, {"SET", "k", "w"}}), kQueued);
+  CHECK_EQ(last_reply(reader, {{"MULTI"}, {"GET", "k"}}), kQueued);
+  CHECK_EQ(other.command({"CONFIG", "SET", "maxmemory", "1"}), kOk);
+  CHECK_EQ(client.command({"EXEC"}),
+           "-EXECABORT Transaction discarded because of: " + oom.substr(1));
+  CHECK_EQ(client.command({"EXEC"}), "-ERR EXEC without MULTI\r\n");
+  // Reads that were queued are run; queuing more is refused.
+  CHECK_EQ(reader.command({"EXEC"}), array({bulk("v")}));
+  CHECK_EQ(last_reply(reader, {{"MULTI"}, {"GET", "k"}}), oom);
+  CHECK_EQ(reader.command({"EXEC"}),
+           "-EXECABORT Transaction discarded because of previous errors.\r\n");
+}
+
+TEST(transactions, while_the_log_cannot_be_written) {
+  FaultyDisk disk;
+  Server server({.appendonly = true, .environment = disk.environment()});
+  server.start();
+  Client client(server), reader(server), other(server), late(server);
+  CHECK_EQ(last_reply(client, {{"MULTI"}, {"INCR", "n"}, {"INCR", "n"}}), kQueued);
+  CHECK_EQ(last_reply(reader, {{"MULTI"}, {"GET", "n"}}), kQueued);
+  disk->write_error = ENOSPC;
+  CHECK(other.send_command({"INCR", "other"}));
+  CHECK(server.wait_log("failed: No space left on device"));
+  const std::string misconf = "MISCONF Errors writing to the AOF file: No space left on device\r\n";
+  CHECK_EQ(client.command({"EXEC"}), "-EXECABORT Transaction discarded because of: " + misconf);
+  CHECK_EQ(reader.command({"EXEC"}), array({kNil}));
+  CHECK_EQ(last_reply(late, {{"MULTI"}, {"INCR", "n"}}), "-" + misconf);
+  CHECK_EQ(late.command({"EXEC"}),
+           "-EXECABORT Transaction discarded because of previous errors.\r\n");
+  disk->write_error = 0;
+  CHECK_EQ(other.read_reply(), integer(1));
+}
+
+// The reply of an EXEC that has changed something waits for the file, like any write's.
+TEST(transactions, reply_waits_for_the_log) {
+  FaultyDisk disk;
+  Server server({.appendonly = true, .environment = disk.environment()});
+  server.start();
+  Client client(server), reader(server);
+  CHECK_EQ(client.command({"SET", "k", "v"}), kOk);
+  disk->hold_pwrites = 1;
+  CHECK(client.send(encode_all({{"MULTI"}, {"APPEND", "k", "w"}, {"EXEC"}})));
+  while (reader.command({"GET", "k"}) != bulk("vw")) continue;
+  CHECK_EQ(last_reply(reader, {{"MULTI"}, {"GET", "k"}, {"EXEC"}}), array({bulk("vw")}));
+  // MULTI's reply stands before it, and waits with it.
+  CHECK(!client.readable(20));
+  disk.release(disk->hold_pwrites);
+  CHECK_EQ(client.read_reply(), kOk);
+  CHECK_EQ(client.read_reply(), kQueued);
+  CHECK_EQ(client.read_reply(), array({integer(2)}));
+}
+
+long long now_ms(Client& client) {
+  const std::vector<std::string> parts = elements_of(client.command({"TIME"}));
+  const auto number = [](const std::string& part) { return atoll(part.c_str() + part.find('\n')); };
+  return number(parts[0]) * 1000 + number(parts[1]) / 1000;
+}
+
+// A key whose time comes between WATCH and EXEC has changed, though nobody has deleted it.
+TEST(transactions, watched_key_expires) {
+  Server server;
+  server.start();
+  Client client(server), other(server);
+  CHECK_EQ(client.command({"SET", "k", "v"}), kOk);
+  const long long end = now_ms(client) + 300;
+  CHECK_EQ(client.command({"PEXPIREAT", "k", std::to_string(end)}), integer(1));
+  CHECK_EQ(client.command({"WATCH", "k"}), kOk);
+  CHECK_EQ(client.command({"GET", "k"}), bulk("v"));
+  while (now_ms(other) <= end) continue;
+  CHECK_EQ(last_reply(client, {{"MULTI"}, {"PING"}, {"EXEC"}}), kNullArray);
+  // From now on it counts as missing.
+  CHECK_EQ(client.command({"WATCH", "k"}), kOk);
+  CHECK_EQ(other.command({"GET", "k"}), kNil);
+  CHECK_EQ(last_reply(client, {{"MULTI"}, {"PING"}, {"EXEC"}}), array({"+PONG\r\n"}));
+}
+
+// Each of these touches a key that another connection watches, and what stands beside it does not.
+TEST(transactions, what_touches) {
+  Server server({.arguments = {"--threads", "2"}, .appendonly = true});
+  server.start();
+  Client client(server), other(server);
+  const std::string dumped = [&] {
+    CHECK_EQ(client.command({"SET", "k", "1"}), kOk);
+    const std::string reply = client.command({"DUMP", "k"});
+    const size_t start = reply.find('\n') + 1;
+    return reply.substr(start, reply.size() - start - 2);
+  }();
+  const struct {
+    bool touches;
+    std::vector<Argv> commands;
+  } cases[] = {
+      {true, {{"SET", "k", "1"}}},
+      {true, {{"INCR", "k"}}},
+      {true, {{"APPEND", "k", "x"}}},
+      {true, {{"SETRANGE", "k", "0", "x"}}},
+      {true, {{"DEL", "k"}}},
+      {true, {{"UNLINK", "k"}}},
+      {true, {{"GETDEL", "k"}}},
+      {true, {{"RENAME", "k", "other"}}},
+      {true, {{"SET", "other", "1"}, {"RENAME", "other", "k"}}},
+      {true, {{"SET", "other", "1"}, {"COPY", "other", "k", "REPLACE"}}},
+      {true, {{"SELECT", "2"}, {"FLUSHDB"}, {"SELECT", "0"}, {"MOVE", "k", "2"}}},
+      {true, {{"EXPIRE", "k", "100"}}},
+      {true, {{"EXPIRE", "k", "-1"}}},
+      {true, {{"GETEX", "k", "EX", "100"}}},
+      {true, {{"RESTORE", "k", "0", dumped, "REPLACE"}}},
+      {true, {{"MSET", "other", "1", "k", "1"}}},
+      {true, {{"FLUSHDB"}}},
+      {true, {{"FLUSHALL"}}},
+      {true, {{"SWAPDB", "0", "1"}, {"SWAPDB", "0", "1"}}},
+      {true, {{"MULTI"}, {"SET", "k", "1"}, {"EXEC"}}},
+      {true, {{"EVERYBODY", "k"}, {"SETEX", "k", "100", "1"}}},
+      {false, {{"GET", "k"}, {"STRLEN", "k"}, {"TTL", "k"}, {"TOUCH", "k"}}},
+      {false, {{"COPY", "k", "copy"}}},
+      {false, {{"SETNX", "k", "1"}, {"SET", "k", "1", "NX"}, {"MSETNX", "k", "1"}}},
+      {false, {{"RENAME", "k", "k"}, {"RENAMENX", "k", "k"}}},
+      {false, {{"PERSIST", "k"}, {"GETEX", "k"}, {"EXPIRE", "k", "100", "XX"}}},
+      {false, {{"DEL", "other"}, {"SELECT", "2"}, {"SET", "k", "1"}, {"FLUSHDB"}}},
+      {false, {{"SWAPDB", "2", "3"}, {"SWAPDB", "0", "0"}}},
+      {false, {{"MULTI"}, {"SET", "k", "1"}, {"DISCARD"}}},
+      {false, {{"INCRBY", "k", "x"}, {"LCS", "k", "k"}, {"SORT", "k"}}},
+      {false, {{"SAVE"}, {"BGREWRITEAOF"}, {"MEMORY", "PURGE"}}},
+  };
+  for (const auto& each : cases) {
+    other.connect(server);
+    last_reply(other, {{"FLUSHALL"}, {"SET", "k", "1"}});
+    CHECK_EQ(client.command({"WATCH", "k", "nokey"}), kOk);
+    last_reply(other, each.commands);
+    const std::string reply = last_reply(client, {{"MULTI"}, {"PING"}, {"EXEC"}});
+    if (reply != (each.touches ? kNullArray : array({"+PONG\r\n"}))) {
+      FAIL(each.commands[0][0] + ": " + reply);
+    }
+  }
+}
+
+// What is asked for within a transaction is done behind it, all of it.
+TEST(transactions, jobs_are_scheduled) {
+  Server server({.appendonly = true});
+  server.start();
+  Client client(server);
+  CHECK_EQ(last_reply(client, {{"MULTI"}, {"BGSAVE"}, {"BGREWRITEAOF"}, {"SAVE", "x"}, {"EXEC"}}),
+           "-EXECABORT Transaction discarded because of previous errors.\r\n");
+  CHECK_EQ(last_reply(client, {{"MULTI"},
+                               {"SET", "k", "1"},
+                               {"BGSAVE"},
+                               {"BGREWRITEAOF"},
+                               {"SET", "k", "2"},
+                               {"EXEC"}}),
+           array({kOk, "+Background saving scheduled\r\n",
+                  "+Background append only file rewriting scheduled\r\n", kOk}));
+  CHECK(server.wait_log("rewriting the append-only file is done"));
+  CHECK(server.wait_log("saving is done"));
+  server.kill9();
+  server.restart();
+  client.connect(server);
+  CHECK_EQ(client.command({"GET", "k"}), bulk("2"));
+}
+
+// The store deletes keys of its own accord: a watched one that goes so has changed, and the log has
+// it all in an order that gives the same again.
+TEST(transactions, amid_eviction) {
+  constexpr int kPairs = 3000, kWatched = 200;
+  Server server({.arguments = {"--threads", "2"}, .appendonly = true});
+  server.start();
+  Client client(server), watcher(server);
+  const std::string value(2000, 'v');
+  const auto pair = [&](int i) {
+    const std::string number = std::to_string(i);
+    return std::vector<Argv>{
+        {"MULTI"}, {"SET", "a" + number, value}, {"SET", "b" + number, value}, {"EXEC"}};
+  };
+  Argv watch = {"WATCH"};
+  for (int i = 0; i < kWatched; i++) {
+    CHECK_EQ(last_reply(client, pair(i)), array({kOk, kOk}));
+    watch.push_back("a" + std::to_string(i));
+  }
+  CHECK_EQ(watcher.command(watch), kOk);
+  CHECK_EQ(client.command({"CONFIG", "SET", "maxmemory-policy", "allkeys-random"}), kOk);
+  CHECK_EQ(client.command({"CONFIG", "SET", "maxmemory", "8mb"}), kOk);
+  Argv all = {"MGET"};
+  for (int i = 0; i < kPairs; i++) {
+    if (i >= kWatched) CHECK_EQ(last_reply(client, pair(i)), array({kOk, kOk}));
+    all.insert(all.end(), {"a" + std::to_string(i), "b" + std::to_string(i)});
+  }
+  // A watched key is gone, and no client has deleted one.
+  CHECK_EQ(client.command({"CONFIG", "SET", "maxmemory", "0"}), kOk);
+  Argv exists = watch;
+  exists[0] = "EXISTS";
+  CHECK_NE(client.command(exists), integer(kWatched));
+  CHECK_EQ(last_reply(watcher, {{"MULTI"}, {"PING"}, {"EXEC"}}), kNullArray);
+  const std::string before = client.command(all);
+  server.kill9();
+  server.restart();
+  client.connect(server);
+  CHECK_EQ(client.command(all), before);
+}
+
+// Whoever is gone watches nothing, and what it watched can be changed.
+TEST(transactions, clients_that_go) {
+  Server server({.arguments = {"--threads", "2"}});
+  server.start();
+  Client writer(server);
+  for (int round = 0; round < 50; round++) {
+    std::vector<Client> clients(8);
+    for (Client& client : clients) {
+      client.connect(server);
+      std::string bytes;
+      for (int k = 0; k < 40; k++) append_encoded({"WATCH", "k" + std::to_string(k)}, &bytes);
+      append_encoded({"MULTI"}, &bytes);
+      append_encoded({"SET", "k", std::string(50'000, 'v')}, &bytes);
+      CHECK(client.send(bytes));
+      for (int i = 0; i < 42; i++) client.read_reply();
+    }
+    // Some are closed before, some after.
+    for (size_t i = 0; i < 4; i++) clients[i].close();
+    for (int k = 0; k < 40; k++)
+      CHECK_EQ(writer.command({"SET", "k" + std::to_string(k), "v"}), kOk);
+  }
 }
 
 }  // namespace

@@ -142,7 +142,7 @@ TEST(expiry, against_a_model) {
     }
     if (random.one_in(50)) {
       const int one = int(random.below(kDatabases)), other = int(random.below(kDatabases));
-      model.keyspace.swap(one, other);
+      model.keyspace.swap(one, other, model.now_ms);
       if (one != other) {
         std::swap(model.keys[one], model.keys[other]);
         std::swap(model.set_ms[one], model.set_ms[other]);

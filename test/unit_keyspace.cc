@@ -382,7 +382,7 @@ TEST(keyspace, swap) {
   Model models[kDatabases];
   const auto swap = [&](int one, int other) {
     keyspace.lock_all();
-    keyspace.swap(one, other);
+    keyspace.swap(one, other, 0);
     keyspace.unlock_all();
     if (one != other) std::swap(models[one], models[other]);
     check_all(keyspace, models);

@@ -98,6 +98,63 @@ TEST(ring, any_bytes_and_lengths) {
   CHECK(drain(ring) == record_of(0, many));
 }
 
+TEST(ring, groups) {
+  LogRing ring;
+  CHECK(ring.open(2));
+  const std::string multi = encoded({"MULTI"}), exec = encoded({"EXEC"});
+  const std::string a = encoded({"DEL", "a"}), b = encoded({"DEL", "b"});
+  const auto group = [&](const std::vector<int>& databases) {
+    ring.begin_group(ring.writer(0));
+    for (size_t i = 0; i < databases.size(); i++) {
+      const uint64_t tail = ring.tail();
+      CHECK(append(ring, 0, databases[i], {"DEL", i % 2 ? "b" : "a"}) <= tail);
+      CHECK_EQ(ring.tail(), tail);
+      CHECK_EQ(ring.complete(), "");
+    }
+    const uint64_t end = ring.end_group(ring.writer(0));
+    CHECK_EQ(end, ring.tail());
+    return drain(ring);
+  };
+  const auto select = [](int db) { return encoded({"SELECT", std::to_string(db)}); };
+  CHECK_EQ(group({}), "");
+  CHECK_EQ(group({0}), a);
+  CHECK_EQ(group({7}), select(7) + a + select(0));
+  CHECK_EQ(group({0, 0}), multi + a + b + exec);
+  CHECK_EQ(group({7, 7}), multi + select(7) + a + b + select(0) + exec);
+  CHECK_EQ(group({0, 7}), multi + a + select(7) + b + select(0) + exec);
+  CHECK_EQ(group({7, 0, 3}),
+           multi + select(7) + a + select(0) + b + select(3) + a + select(0) + exec);
+  // Others append meanwhile, before it: it comes when it is whole.
+  ring.begin_group(ring.writer(0));
+  append(ring, 0, 0, {"DEL", "a"});
+  append(ring, 1, 0, {"DEL", "x"});
+  append(ring, 0, 0, {"DEL", "b"});
+  CHECK_EQ(drain(ring), encoded({"DEL", "x"}));
+  ring.end_group(ring.writer(0));
+  CHECK_EQ(drain(ring), multi + a + b + exec);
+}
+
+// Longer than the ring, across its end, and small ones in between.
+TEST(ring, long_groups) {
+  Random random(seed());
+  LogRing ring;
+  CHECK(ring.open(1));
+  for (int round = 0; round < 30; round++) {
+    const size_t bytes =
+        random.one_in(4) ? kLogRingBytes + random.below(1'000'000) : random.below(kLogRingBytes);
+    std::string want = encoded({"MULTI"});
+    ring.begin_group(ring.writer(0));
+    for (int i = 0; i < 2 || want.size() < bytes; i++) {
+      const std::vector<std::string> words = {"SET", "k", random.letters(random.below(300'000))};
+      append(ring, 0, 0, words);
+      want += encoded(words);
+    }
+    ring.end_group(ring.writer(0));
+    append(ring, 0, 0, {"DEL", "k"});
+    CHECK(drain(ring) == want + encoded({"EXEC"}) + encoded({"DEL", "k"}));
+  }
+}
+
 // Three times around the ring, in records and takes of random sizes.
 TEST(ring, wraps_around) {
   Random random(seed());

@@ -133,7 +133,7 @@ TEST(scan, goes_on_after_flushes_and_swaps) {
   for (int step = 0; !cursor.at_end(keyspace); step++) {
     ignix::scan_step(keyspace, 0, cursor,
                      [&](Entry& entry) { visited.insert(std::string(entry.key())); });
-    if (step % 5 == 0) keyspace.swap(0, 1);
+    if (step % 5 == 0) keyspace.swap(0, 1, 0);
   }
   for (const std::string& key : in_both) CHECK(visited.contains(key));
   cursor = {};

@@ -85,7 +85,7 @@ struct Collector : ignix::SnapshotSink {
 // Two databases change places, in the keyspace and in its model.
 void swap(Keyspace& keyspace, Model& model, int one, int other) {
   keyspace.lock_all();
-  keyspace.swap(one, other);
+  keyspace.swap(one, other, 0);
   keyspace.unlock_all();
   Model swapped;
   for (auto& [key, value] : model) {

@@ -50,16 +50,15 @@ constexpr size_t kOutputBytesPause = 64ULL << 20;
 constexpr size_t kOutputBytesAllClients = 512ULL << 20;
 constexpr size_t kOutputBytesPauseScarce = 1ULL << 20;
 
-// Transactions of one client.
-constexpr size_t kTransactionBytesMax = 1ULL << 30;  // words between MULTI and EXEC
-constexpr size_t kTransactionCommandsMax = 10'000'000;
-constexpr size_t kWatchedKeysMax = 1'000'000;
-
 // Clients.
 constexpr int64_t kMaxClientsDefault = 10000;
 constexpr int kReservedDescriptors = 32;  // files, listeners
 constexpr int kDescriptorsPerLoop = 7;    // ring, epoll, mailbox, pipe, listeners
 constexpr int kAcceptRetryMs = 100;       // after running out of descriptors
+
+// Transactions. What is queued and watched counts for client-query-buffer-limit.
+constexpr size_t kWatchesMax = 1'000'000;             // of a client
+constexpr size_t kSpareTransactionBytes = 64 * 1024;  // kept by a loop for the next MULTI
 
 constexpr size_t kConfigBytesMax = 1 << 20;  // of the config file
 
@@ -88,8 +87,8 @@ constexpr size_t kLogRingBytes = 8ULL << 20;
 constexpr size_t kLogSlackBytes = 64 * 1024;       // left free for records a write may add
 constexpr size_t kReceiveBlockBytes = 16 * 1024;   // a word of this length is received into a block
 constexpr size_t kStalledInputBytes = 256 * 1024;  // received while waiting for the log
-constexpr uint64_t kLogCachedBytes = 64ULL << 20;    // of the file's end, kept in the page cache
+constexpr uint64_t kLogCachedBytes = 64ULL << 20;  // of the file's end, kept in the page cache
 constexpr uint64_t kLogUncacheBytes = 16ULL << 20;  // given up in one go
-constexpr int kLogRetryMs = 200;                   // after a failed write
+constexpr int kLogRetryMs = 200;                    // after a failed write
 
 }  // namespace ignix

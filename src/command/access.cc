@@ -35,7 +35,7 @@ bool delete_expired(Call& call, int db, const Key& key) {
   if (reads && log && (log->failure() || log->room() < kLogSlackBytes)) return false;
   // Nobody waits for this record: losing it loses nothing.
   const std::string_view change[] = {"DEL", key.text};
-  if (log) call.log_record(db, change, 2);
+  if (log) log->append(*call.env.writer, db, change, 2);
   call.keyspace().erase(db, key);
   call.keyspace().stripe_of(key.hash).expired++;
   return true;

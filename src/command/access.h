@@ -28,24 +28,6 @@ const char* type_name(Type type);
 // False, and the error is replied, if the entry is not of that type. No entry fits any type.
 bool check_type(Call& call, const Entry* entry, Type type);
 
-// The lock of a stripe, for a command that goes through them one by one (kWalksKeys).
-class WalkGuard {
- public:
-  WalkGuard(Call& call, uint32_t stripe)
-      : keyspace_(call.keyspace()),
-        stripe_(call.env.all_locked ? nullptr : &call.keyspace().stripe(stripe)) {
-    if (stripe_) keyspace_.lock(*stripe_);
-  }
-  ~WalkGuard() {
-    if (stripe_) keyspace_.unlock(*stripe_);
-  }
-  WalkGuard(const WalkGuard&) = delete;
-
- private:
-  Keyspace& keyspace_;
-  Stripe* const stripe_;
-};
-
 // False, and the error is replied, if `text` is not an integer.
 bool integer_argument(Call& call, std::string_view text, int64_t& value);
 

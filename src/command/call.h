@@ -4,7 +4,6 @@
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
-#include <string>
 #include <string_view>
 
 #include "base/hash.h"
@@ -36,11 +35,9 @@ struct Env {
   int64_t string_bytes_max = INT64_MAX;  // proto-max-bulk-len, for strings that are made here
   const std::atomic<int64_t>* hll_sparse_bytes = nullptr;  // hll-sparse-max-bytes
   uint64_t changes = 0;                  // made by this loop so far
-  bool in_transaction = false;           // commands that wait reply at once
-  std::string group = {};                // the records of the transaction that runs
-  size_t group_records = 0;
-  bool all_locked = false;  // by this loop, for a transaction: every stripe
+  bool in_transaction = false;           // under the locks of an EXEC: nothing may wait for others
   RandomNumbers random = RandomNumbers(random_hash_secret().a);
+  TransactionPtr spare_transaction = nullptr;  // for the next MULTI
 };
 
 struct Call {
@@ -65,19 +62,9 @@ struct Call {
   // came.
   void log_change(const std::string_view* change, size_t count) const {
     env.changes++;
-    if (env.log) log_record(db(), change, count);
+    if (!env.log) return;
+    session.log_position = env.log->append(*env.writer, db(), change, count);
   }
-  // The same, of any database. There is a log.
-  void log_record(int db, const std::string_view* change, size_t count) const {
-    if (env.in_transaction) {
-      LogRing::format(env.group, db, change, count);
-      env.group_records++;
-    } else {
-      session.log_position = env.log->append(*env.writer, db, change, count);
-    }
-  }
-  // What a transaction has changed, as a group, still under its locks.
-  void log_group() const;
   void log_change() const { log_change(words, word_count); }
 };
 

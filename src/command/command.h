@@ -23,19 +23,14 @@ enum CommandFlag : uint32_t {
   kNoMulti = 1 << 9,
   kAllowBusy = 1 << 10,
   kNoAsyncLoading = 1 << 12,
-  kSkipSlowlog = 1 << 16,
   // Not told to clients: runs with every stripe locked.
   kAllKeys = 1 << 11,
-  // Not told to clients: locks the stripes itself, one after the other, by WalkGuard
-  // (command/access.h). A transaction with such a command holds all of them.
-  kWalksKeys = 1 << 13,
-  // Not told to clients: may lock stripes by other ways.
-  kLocksStripes = 1 << 14,
-  // Not told to clients: run at once between MULTI and EXEC.
-  kInMulti = 1 << 15,
+  // Not told to clients: is run even where MULTI queues the others.
+  kInMulti = 1 << 13,
+  kSkipSlowlog = 1 << 14,
   // Not told to clients: reads, and may keep what it has worked out in the value; the log has it
   // then. So it waits for room there, but is not refused while the log cannot be written.
-  kWritesBack = 1 << 17,
+  kWritesBack = 1 << 15,
 };
 
 // ACL categories beyond those that follow from the flags and the group.
@@ -49,7 +44,15 @@ enum CommandCategory : uint32_t {
   kListCategory = 1 << 6,
 };
 
-enum class Group : uint8_t { kString, kGeneric, kConnection, kServer, kTransactions, kBitmap, kHyperloglog };
+enum class Group : uint8_t {
+  kString,
+  kGeneric,
+  kConnection,
+  kServer,
+  kTransactions,
+  kBitmap,
+  kHyperloglog
+};
 
 enum KeyFlag : uint32_t {
   kKeyReadOnly = 1 << 0,

@@ -6,6 +6,7 @@
 #include "base/version.h"
 #include "command/access.h"
 #include "command/handlers.h"
+#include "command/transaction.h"
 
 namespace ignix {
 namespace {
@@ -88,11 +89,9 @@ void run_quit(Call& call) {
 }
 
 void run_reset(Call& call) {
-  forget_transaction(call.keyspace(), call.session);
+  drop_transaction(call.env, call.session);
   call.session.db.store(0, std::memory_order_relaxed);
-  if (call.session.replies != Session::Replies::kSkip) {
-    call.session.replies = Session::Replies::kOn;
-  }
+  call.session.replies &= Session::kRepliesSkip;
   set_client_name(call, "");
   set_protocol(call, 2);
   call.reply.simple("RESET");
@@ -151,14 +150,14 @@ void run_client_setinfo(Call& call) {
 
 void run_client_reply(Call& call) {
   const std::string_view mode = call.words[2];
-  Session::Replies& replies = call.session.replies;
+  uint8_t& replies = call.session.replies;
   if (equal_ignoring_case(mode, "on")) {
-    replies = Session::Replies::kOn;
+    replies &= ~(Session::kRepliesOff | Session::kRepliesSkip);
     call.reply.ok();
   } else if (equal_ignoring_case(mode, "off")) {
-    replies = Session::Replies::kOff;
+    replies |= Session::kRepliesOff;
   } else if (equal_ignoring_case(mode, "skip")) {
-    if (replies != Session::Replies::kOff) replies = Session::Replies::kSkipNext;
+    if (!(replies & Session::kRepliesOff)) replies |= Session::kRepliesSkipNext;
   } else {
     reply_syntax_error(call);
   }

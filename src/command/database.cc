@@ -25,7 +25,7 @@ bool flush_option(Call& call) {
 void run_dbsize(Call& call) {
   uint64_t keys = 0;
   for (uint32_t stripe = 0; stripe < call.keyspace().stripe_count(); stripe++) {
-    WalkGuard guard(call, stripe);
+    StripeGuard guard(call.keyspace(), call.keyspace().stripe(stripe));
     keys += call.keyspace().key_count(call.db(), stripe);
   }
   call.reply.integer(int64_t(keys));
@@ -54,14 +54,7 @@ void run_swapdb(Call& call) {
       !check_database(call, one) || !check_database(call, other)) {
     return;
   }
-  // A watched key that is not there stays so if what comes has expired.
-  call.keyspace().for_each_watched([&](const WatchedKey& each) {
-    if (each.db != one && each.db != other) return;
-    const Key key = {each.hash, each.key};
-    find_live_in(call, one, key, Access::kLook);
-    find_live_in(call, other, key, Access::kLook);
-  });
-  call.keyspace().swap(one, other);
+  call.keyspace().swap(one, other, call.env.now_ms);
   if (one != other) call.log_change();
   call.reply.ok();
 }

@@ -7,6 +7,7 @@
 #include "base/number.h"
 #include "command/access.h"
 #include "command/handlers.h"
+#include "command/transaction.h"
 
 namespace ignix {
 namespace {
@@ -35,16 +36,12 @@ void reply_unknown_command(Call& call) {
 
 // Whether the client hears the reply of the command that has just run, and what becomes of its
 // choice (CLIENT REPLY) for the next one.
-bool hears_reply(Session& session, Session::Replies before) {
-  using Replies = Session::Replies;
-  Replies& after = session.replies;
-  const bool heard = after != Replies::kOff && (before != Replies::kSkip || after == Replies::kOn);
-  if (after == Replies::kSkipNext) {
-    after = Replies::kSkip;
-  } else if (after == Replies::kSkip) {
-    after = Replies::kOn;
-  }
-  return heard;
+bool hears_reply(Session& session) {
+  const uint8_t now = session.replies;
+  if (now == 0) return true;
+  session.replies = now & Session::kRepliesOff;
+  if (now & Session::kRepliesSkipNext) session.replies |= Session::kRepliesSkip;
+  return (now & Session::kRepliesHeard) || !(now & (Session::kRepliesOff | Session::kRepliesSkip));
 }
 
 // The first words of an HTTP request. A browser can be made to send one here, with commands in its
@@ -118,30 +115,51 @@ void Batch::add_known(Session& session, const Command& command, size_t first_wor
 // A command that may write waits for a snapshot that cannot keep up, and needs room in the log.
 // What it takes there is its words again, a DEL for each key that has expired, and a little; longer
 // records are kept aside. While the log cannot be written at all, the command is let through to be
-// refused.
+// refused. For a transaction EXEC waits, and none of its commands.
 bool Batch::admit(const Request& request) const {
   if (!request.command) return true;
-  const Command& command = *request.command;
-  const bool is_exec = command.run == run_exec && request.session->in_multi;
-  const uint32_t flags = is_exec ? request.session->transaction->flags : command.flags;
+  const Transaction* const transaction = request.session->transaction.get();
+  uint32_t flags = request.command->flags;
+  if (transaction) [[unlikely]] {
+    if (request.command->run != run_exec) return true;
+    flags = transaction->flags();
+  }
   if (!(flags & (kWrite | kWritesBack))) return true;
   if (env_.keyspace->changes_must_wait()) return false;
   if (!env_.log) return true;
   if (env_.log->failure()) return true;
-  size_t bytes = kLogSlackBytes;
+  size_t bytes = kLogSlackBytes + (transaction ? transaction->log_bytes() : 0);
   for (uint32_t i = 0; i < request.word_count; i++) {
     bytes += 2 * (words_[request.first_word + i].size() + 32);
   }
-  if (is_exec) bytes += log_bytes_of(*request.session->transaction);
   // Half the ring is enough for the longest: a ring that is in use is never quite empty.
   return env_.log->room() >= std::min(bytes, kLogRingBytes / 2);
+}
+
+// Whether the command must not be run, and that has been replied. `flags`: what it would do.
+bool Batch::refuse(Call& call, bool is_known, uint32_t flags) {
+  if (!is_known && is_http(call.words[0])) {
+    call.session.close_after_reply = true;
+  } else if (!is_known) {
+    reply_unknown_command(call);
+  } else if (!call.command.arity_fits(call.word_count)) {
+    reply_wrong_arity(call);
+  } else if ((flags & kDenyOom) && env_.keyspace->over_limit() && !find_room()) {
+    reply_out_of_memory(call);
+  } else if ((flags & kWrite) && env_.log && env_.log->failure()) {
+    call.reply.errorf("MISCONF Errors writing to the AOF file: %s", strerror(env_.log->failure()));
+  } else if (!(flags & kLoading) && env_.loading && env_.loading->load(std::memory_order_acquire)) {
+    call.reply.error("LOADING Redis is loading the dataset in memory");
+  } else {
+    return false;
+  }
+  return true;
 }
 
 void Batch::execute(const Request& request) {
   static constexpr Command kUnknown = {};
   Session& session = *request.session;
   const Command& command = request.command ? *request.command : kUnknown;
-  const Session::Replies replies_before = session.replies;
   const size_t output_before = session.output.size();
   Reply reply(session.output, session.protocol.load(std::memory_order_relaxed));
   Call call = {env_,
@@ -153,53 +171,63 @@ void Batch::execute(const Request& request) {
                hashes_.data() + request.first_hash};
   // An empty command does nothing but to use up CLIENT REPLY SKIP.
   if (request.word_count == 0) {
-    hears_reply(session, replies_before);
+    hears_reply(session);
     return;
   }
   commands_run_++;
-  if (refused(call, request)) {
-    if (session.in_multi || command.run == run_exec) note_refused(call, output_before);
-  } else if (session.in_multi && !(command.flags & kInMulti)) {
-    queue_command(call, request.hash_count);
-  } else {
+  if (session.transaction) [[unlikely]] {
+    run_in_multi(call, request);
+  } else if (!refuse(call, request.command, command.flags)) {
     session.last_command.store(&command, std::memory_order_relaxed);
     run_locked(call, request.hash_count);
+  } else if (command.run == run_exec) {
+    abort_exec(call, output_before);
   }
   error_replies_ += reply.errors();
   if (reply.failed()) session.close_after_reply = true;
-  if (!hears_reply(session, replies_before)) {
+  if (!hears_reply(session)) {
     session.output.truncate(output_before);
     session.wait.heard = false;
   }
   env_.output_room_bytes -= int64_t(session.output.size() - output_before);
 }
 
-// Whether the command is not to be run; then that has been replied.
-bool Batch::refused(Call& call, const Request& request) {
+// What can be known to be wrong is replied now, and EXEC will refuse all of it.
+bool Batch::refuse_in_multi(Call& call, bool is_known) {
   const Command& command = call.command;
-  Reply& reply = call.reply;
-  const uint32_t flags = command.run == run_exec && call.session.in_multi
-                             ? call.session.transaction->flags | command.flags
-                             : command.flags;
-  if (!request.command && is_http(call.words[0])) {
-    call.session.close_after_reply = true;
-  } else if (!request.command) {
-    reply_unknown_command(call);
-  } else if (!command.arity_fits(request.word_count)) {
-    reply_wrong_arity(call);
-  } else if (command.run == run_container) {
-    run_container(call);
-  } else if ((flags & kDenyOom) && env_.keyspace->over_limit() && !find_room()) {
-    reply_out_of_memory(call);
-  } else if ((flags & kWrite) && env_.log && env_.log->failure()) {
-    reply.errorf("MISCONF Errors writing to the AOF file: %s", strerror(env_.log->failure()));
-  } else if (!(command.flags & kLoading) && env_.loading &&
-             env_.loading->load(std::memory_order_acquire)) {
-    reply.error("LOADING Redis is loading the dataset in memory");
+  uint32_t flags = command.flags;
+  if (command.run == run_exec) {
+    flags |= call.session.transaction->flags() & (kWrite | kDenyOom);
+  } else if (command.run != run_discard && command.run != run_reset && command.run != run_quit) {
+    flags |= kDenyOom;  // the queue takes memory
+  }
+  if (command.subcommands && call.word_count > 1) {
+    reply_unknown_subcommand(call);
+  } else if (is_known && (flags & kNoMulti) && command.arity_fits(call.word_count)) {
+    call.reply.error("ERR Command not allowed inside a transaction");
   } else {
-    return false;
+    return refuse(call, is_known, flags);
   }
   return true;
+}
+
+// A command between MULTI and EXEC, or one of those that end this.
+void Batch::run_in_multi(Call& call, const Request& request) {
+  Session& session = call.session;
+  Transaction& transaction = *session.transaction;
+  const size_t mark = call.reply.mark();
+  if (request.command) session.last_command.store(&call.command, std::memory_order_relaxed);
+  if (refuse_in_multi(call, request.command)) {
+    transaction.set_failed();
+    if (call.command.run == run_exec) abort_exec(call, mark);
+  } else if (call.command.flags & kInMulti) {
+    run_locked(call, request.hash_count);
+  } else if (queue_command(call, request.hash_count)) {
+    call.reply.simple("QUEUED");
+  } else {
+    reply_out_of_memory(call);
+    transaction.set_failed();
+  }
 }
 
 // No lock is held: a transaction has its room made before its locks are taken.
@@ -209,10 +237,8 @@ bool Batch::find_room() { return room_maker_.make_room(); }
 void Batch::run_locked(Call& call, size_t hash_count) {
   Keyspace& keyspace = *env_.keyspace;
   if (hash_count == 1) {
-    Stripe& stripe = keyspace.stripe_of(call.hashes[0]);
-    keyspace.lock(stripe);
+    StripeGuard guard(keyspace, keyspace.stripe_of(call.hashes[0]));
     call.command.run(call);
-    keyspace.unlock(stripe);
   } else if (hash_count > 1) {
     locks_.lock(keyspace, call.hashes, hash_count);
     call.command.run(call);

@@ -93,9 +93,11 @@ class Batch {
   void add_found_keys(const Command& command, size_t first_word);
   void prefetch() const;
   bool admit(const Request& request) const;
+  bool refuse(Call& call, bool is_known, uint32_t flags);
   void execute(const Request& request);
-  bool refused(Call& call, const Request& request);
   bool find_room();
+  bool refuse_in_multi(Call& call, bool is_known);
+  void run_in_multi(Call& call, const Request& request);
   void run_locked(Call& call, size_t hash_count);
   void clear();
 

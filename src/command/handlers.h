@@ -30,13 +30,6 @@ void run_setrange(Call&);
 void run_getrange(Call&);
 void run_strlen(Call&);
 
-// transaction.cc
-void run_multi(Call&);
-void run_exec(Call&);
-void run_discard(Call&);
-void run_watch(Call&);
-void run_unwatch(Call&);
-
 // bitmap.cc
 void run_setbit(Call&);
 void run_getbit(Call&);
@@ -119,6 +112,13 @@ void run_client_setname(Call&);
 void run_client_setinfo(Call&);
 void run_client_reply(Call&);
 void run_client_help(Call&);
+
+// transaction.cc
+void run_multi(Call&);
+void run_exec(Call&);
+void run_discard(Call&);
+void run_watch(Call&);
+void run_unwatch(Call&);
 
 // introspect.cc
 void run_command(Call&);

@@ -26,11 +26,11 @@ constexpr FlagName kFlagNames[] = {
     {kLoading, "loading"},
     {kStale, "stale"},
     {kFast, "fast"},
-    {kSkipSlowlog, "skip_slowlog"},
     {kNoAuth, "no_auth"},
     {kNoAsyncLoading, "no_async_loading"},
     {kNoMulti, "no_multi"},
     {kAllowBusy, "allow_busy"},
+    {kSkipSlowlog, "skip_slowlog"},
 };
 constexpr const char* kMovableKeys = "movablekeys";
 constexpr FlagName kKeyFlagNames[] = {
@@ -75,7 +75,6 @@ std::vector<const char*> categories_of(const Command& command) {
   if (command.categories & kSetCategory) names.push_back("@set");
   if (command.categories & kSortedSetCategory) names.push_back("@sortedset");
   if (command.categories & kListCategory) names.push_back("@list");
-  if (command.group == Group::kTransactions) names.push_back("@transaction");
   if (command.group == Group::kBitmap) names.push_back("@bitmap");
   if (command.group == Group::kHyperloglog) names.push_back("@hyperloglog");
   if (command.group == Group::kString) names.push_back("@string");
@@ -83,6 +82,7 @@ std::vector<const char*> categories_of(const Command& command) {
   names.push_back(flags & kFast ? "@fast" : "@slow");
   if ((flags & kAdmin) || (command.categories & kDangerousCategory)) names.push_back("@dangerous");
   if (connection) names.push_back("@connection");
+  if (command.group == Group::kTransactions) names.push_back("@transaction");
   return names;
 }
 

@@ -23,7 +23,7 @@ constexpr int kDraws = 100, kRanked = 10;
 // One step of a walk: visit(Entry&) for each key of a bucket.
 template <typename Visit>
 void walk_step(Call& call, ScanCursor& cursor, Visit visit) {
-  WalkGuard guard(call, cursor.stripe);
+  StripeGuard guard(call.keyspace(), call.keyspace().stripe(cursor.stripe));
   std::vector<std::string> expired;
   scan_step(call.keyspace(), call.db(), cursor, [&](Entry& entry) {
     if (entry.expired(call.env.now_ms)) {
@@ -130,7 +130,7 @@ bool reply_if_live(Call& call, const Entry* entry) {
 
 bool reply_drawn(Call& call) {
   const Draw draw = draw_bucket(call.keyspace(), call.db(), call.env.random);
-  WalkGuard guard(call, draw.stripe);
+  StripeGuard guard(call.keyspace(), call.keyspace().stripe(draw.stripe));
   return reply_if_live(call, draw_entry(call.keyspace(), call.db(), draw, call.env.random));
 }
 
@@ -140,7 +140,7 @@ bool reply_ranked(Call& call, bool& any) {
   std::vector<uint64_t> counts(keyspace.stripe_count());
   uint64_t total = 0;
   for (uint32_t i = 0; i < keyspace.stripe_count(); i++) {
-    WalkGuard guard(call, i);
+    StripeGuard guard(keyspace, keyspace.stripe(i));
     total += counts[i] = keyspace.key_count(call.db(), i);
   }
   any = total > 0;
@@ -149,7 +149,7 @@ bool reply_ranked(Call& call, bool& any) {
   uint32_t stripe = 0;
   while (rank >= counts[stripe]) rank -= counts[stripe++];
   for (uint32_t bucket = 0;;) {
-    WalkGuard guard(call, stripe);
+    StripeGuard guard(keyspace, keyspace.stripe(stripe));
     const uint32_t before = bucket;
     const Entry* entry = find_ranked(keyspace, call.db(), stripe, bucket, rank);
     if (entry || bucket == before) return reply_if_live(call, entry);

@@ -2,228 +2,278 @@
 
 #include <algorithm>
 #include <new>
+#include <string>
 
-#include "base/number.h"
 #include "command/access.h"
 #include "command/handlers.h"
 
 namespace ignix {
+
+// ---- the queue
+
+Transaction::~Transaction() { clear(); }
+
+void Transaction::clear() {
+  for (const Item& item : items_) {
+    if (item.block) drop_block(item.block);
+  }
+  if (bytes_ + hashes_.size() * sizeof(uint64_t) > kSpareTransactionBytes) {
+    items_ = {};
+    word_bytes_ = {};
+    hashes_ = {};
+    argv_ = {};
+    locks_ = {};
+    words_.release();
+  }
+  items_.clear();
+  word_bytes_.clear();
+  hashes_.clear();
+  words_.clear();
+  bytes_ = 0;
+  flags_ = 0;
+  failed_ = needs_all_stripes_ = false;
+}
+
+bool Transaction::add(const Call& call, size_t hash_count) {
+  Item item = {&call.command, call.word_count, hash_count, nullptr, 0};
+  Block* const received = call.session.received;
+  size_t bytes = 0;
+  for (size_t i = 0; i < call.word_count; i++) {
+    if (received && call.words[i].data() == received->data) {
+      item.block = received;
+      item.block_word = i;
+    } else {
+      bytes += call.words[i].size();
+    }
+  }
+  if (!words_.reserve(bytes)) return false;
+  if (item.block) {
+    hold_block(item.block);
+    bytes_ += item.block->total_bytes();
+  }
+  for (size_t i = 0; i < call.word_count; i++) {
+    word_bytes_.push_back(uint32_t(call.words[i].size()));
+    if (!item.block || i != item.block_word) words_.append(call.words[i]);
+  }
+  hashes_.insert(hashes_.end(), call.hashes, call.hashes + hash_count);
+  items_.push_back(item);
+  bytes_ +=
+      sizeof(Item) + bytes + call.word_count * sizeof(uint32_t) + hash_count * sizeof(uint64_t);
+  flags_ |= call.command.flags;
+  // One that names no keys may look at any: but not those about the connection.
+  const bool has_locks = hash_count > 0 || call.command.group == Group::kConnection ||
+                         call.command.group == Group::kTransactions;
+  if (!has_locks || (call.command.flags & kAllKeys)) needs_all_stripes_ = true;
+  return true;
+}
+
+void Transaction::lock(Keyspace& keyspace, const Watch* watches) {
+  if (needs_all_stripes_) return keyspace.lock_all();
+  for (; watches; watches = watches->of_client) hashes_.push_back(watches->hash);
+  locks_.lock(keyspace, hashes_.data(), hashes_.size());
+}
+
+void Transaction::unlock(Keyspace& keyspace) {
+  if (needs_all_stripes_) return keyspace.unlock_all();
+  locks_.unlock(keyspace);
+}
+
+void Transaction::run(Call& exec) {
+  Session& session = exec.session;
+  Reply& reply = exec.reply;
+  const char* bytes = words_.data();
+  const uint64_t* hashes = hashes_.data();
+  const uint32_t* lengths = word_bytes_.data();
+  if (session.hears()) reply.array(int64_t(items_.size()));
+  for (Item& item : items_) {
+    argv_.clear();
+    for (size_t i = 0; i < item.word_count; i++, lengths++) {
+      const bool in_block = item.block && i == item.block_word;
+      argv_.emplace_back(in_block ? item.block->data : bytes, *lengths);
+      if (!in_block) bytes += *lengths;
+    }
+    session.received = item.block;
+    Call call = {exec.env, *item.command, session, reply, argv_.data(), item.word_count, hashes};
+    const size_t mark = reply.mark();
+    item.command->run(call);
+    if (!session.hears()) reply.rollback(mark);
+    if (item.block) drop_block(item.block);
+    session.received = item.block = nullptr;
+    hashes += item.hash_count;
+  }
+  session.replies |= Session::kRepliesHeard;
+}
+
+// ---- watches
+
 namespace {
 
-// The session's, which is made when it is first needed.
-Transaction& transaction_of(Call& call) {
-  if (!call.session.transaction) call.session.transaction = std::make_unique<Transaction>();
-  return *call.session.transaction;
-}
-
-void drop_watches(Keyspace& keyspace, Transaction& transaction) {
-  for (const Transaction::Watched& each : transaction.watched) {
-    StripeGuard guard(keyspace, keyspace.stripe_of(each.hash));
-    keyspace.unwatch(each.hash, &transaction.touched);
+// The stripes of the watched keys are locked by the caller.
+void unwatch_locked(Keyspace& keyspace, Session& session) {
+  while (Watch* const watch = session.watches) {
+    session.watches = watch->of_client;
+    keyspace.unwatch(*watch);
+    Watch::destroy(watch);
   }
-  transaction.watched.clear();
-  transaction.touched = false;
+  session.watch_count = session.watch_bytes = 0;
+  session.watcher.touched.store(false, std::memory_order_relaxed);
 }
 
-void end(Session& session) {
-  session.transaction->close();
-  session.in_multi = false;
-  session.queued.store(-1, std::memory_order_relaxed);
-}
-
-// The locks of one EXEC: of all its commands, and of what is watched.
-class TransactionLocks {
- public:
-  TransactionLocks(Env& env, const Transaction& transaction) : env_(env) {
-    all_ = transaction.flags & (kAllKeys | kWalksKeys | kLocksStripes);
-    if (all_) {
-      env.keyspace->lock_all();
-      env.all_locked = true;
-      return;
+void unwatch_all(Keyspace& keyspace, Session& session) {
+  while (Watch* const watch = session.watches) {
+    session.watches = watch->of_client;
+    {
+      StripeGuard guard(keyspace, keyspace.stripe_of(watch->hash));
+      keyspace.unwatch(*watch);
     }
-    std::vector<uint64_t> hashes = transaction.hashes;
-    for (const Transaction::Watched& each : transaction.watched) hashes.push_back(each.hash);
-    locks_.lock(*env.keyspace, hashes.data(), hashes.size());
+    Watch::destroy(watch);
   }
-  ~TransactionLocks() {
-    if (all_) {
-      env_.all_locked = false;
-      env_.keyspace->unlock_all();
-    } else {
-      locks_.unlock(*env_.keyspace);
-    }
-  }
-  TransactionLocks(const TransactionLocks&) = delete;
-
- private:
-  Env& env_;
-  bool all_;
-  StripeLocks locks_;
-};
-
-// Whether a watched key has changed. One whose time has come since has changed as well, though
-// nobody has deleted it yet.
-bool watched_changed(Call& call, const Transaction& transaction) {
-  if (transaction.touched) return true;
-  return std::any_of(transaction.watched.begin(), transaction.watched.end(),
-                     [&call](const Transaction::Watched& each) {
-                       const Entry* entry = call.keyspace().find(each.db, {each.hash, each.key});
-                       return entry && entry->expired(call.env.now_ms);
-                     });
+  unwatch_locked(keyspace, session);
 }
 
-void run_queue(Call& exec, const Transaction& transaction) {
-  exec.reply.array(int64_t(transaction.queue.size()));
-  exec.keyspace().prefetch(exec.db(), transaction.hashes.data(), transaction.hashes.size());
-  std::vector<std::string_view> words;
-  const char* bytes = transaction.bytes.data();
-  const uint32_t* word_bytes = transaction.word_bytes.data();
-  const uint64_t* hashes = transaction.hashes.data();
-  for (const Transaction::Queued& queued : transaction.queue) {
-    words.clear();
-    for (uint32_t i = 0; i < queued.word_count; i++) {
-      words.emplace_back(bytes, *word_bytes);
-      bytes += *word_bytes++;
-    }
-    exec.session.last_command.store(queued.command, std::memory_order_relaxed);
-    Call call = {exec.env,     *queued.command, exec.session, exec.reply,
-                 words.data(), words.size(),    hashes};
-    queued.command->run(call);
-    hashes += queued.hash_count;
+// The client is as it was before MULTI. The transaction is kept for the next one.
+void leave_multi(Env& env, Session& session) {
+  if (!session.transaction) return;
+  session.transaction->clear();
+  env.spare_transaction = std::move(session.transaction);
+  session.queued_bytes = 0;
+  session.shown_queued_bytes.store(0, std::memory_order_relaxed);
+  session.shown_queued.store(-1, std::memory_order_relaxed);
+}
+
+bool is_touched(const Session& session) {
+  return session.watcher.touched.load(std::memory_order_relaxed);
+}
+
+// Whether the time of a watched key has come since it was watched. Their stripes are locked.
+bool any_expired(Call& call) {
+  for (const Watch* watch = call.session.watches; watch; watch = watch->of_client) {
+    if (watch->was_expired) continue;
+    const Entry* entry = call.keyspace().find(watch->db, {watch->hash, watch->key()});
+    if (entry && entry->expired(call.env.now_ms)) return true;
   }
+  return false;
+}
+
+void prefetch(Call& call, const std::vector<uint64_t>& hashes) {
+  for (size_t i = 0; i < hashes.size(); i += kPrefetchKeys) {
+    const size_t count = std::min<size_t>(kPrefetchKeys, hashes.size() - i);
+    call.keyspace().prefetch(call.db(), hashes.data() + i, count);
+  }
+}
+
+// The stripes are locked, and no watched key was touched.
+void run_transaction(Call& call, Transaction& transaction) {
+  Env& env = call.env;
+  const uint64_t changes = env.changes;
+  env.in_transaction = true;
+  if (env.log) env.log->begin_group(*env.writer);
+  transaction.run(call);
+  if (env.log) {
+    const uint64_t position = env.log->end_group(*env.writer);
+    // For a DEL of what had expired nobody waits.
+    if (env.changes != changes) call.session.log_position = position;
+  }
+  env.in_transaction = false;
 }
 
 }  // namespace
 
-void Call::log_group() const {
-  static constexpr std::string_view kMulti = "*1\r\n$5\r\nMULTI\r\n",
-                                    kExec = "*1\r\n$4\r\nEXEC\r\n";
-  if (env.group_records > 1) {
-    env.group.insert(0, kMulti);
-    env.group.append(kExec);
-  }
-  if (env.group_records) session.log_position = env.log->append(*env.writer, env.group);
-  env.group_records = 0;
-  std::string().swap(env.group);
+void DeleteTransaction::operator()(Transaction* transaction) const { delete transaction; }
+
+void drop_transaction(Env& env, Session& session) {
+  leave_multi(env, session);
+  unwatch_all(*env.keyspace, session);
 }
 
-void Transaction::close() {
-  open = failed = false;
-  flags = 0;
-  std::vector<Queued>().swap(queue);
-  std::string().swap(bytes);
-  std::vector<uint32_t>().swap(word_bytes);
-  std::vector<uint64_t>().swap(hashes);
+bool queue_command(const Call& call, size_t hash_count) {
+  Session& session = call.session;
+  Transaction& transaction = *session.transaction;
+  if (transaction.failed() || is_touched(session)) return true;
+  if (!transaction.add(call, hash_count)) return false;
+  session.queued_bytes = transaction.bytes();
+  session.shown_queued.store(int64_t(transaction.size()), std::memory_order_relaxed);
+  session.shown_queued_bytes.store(transaction.bytes(), std::memory_order_relaxed);
+  return true;
 }
 
-void queue_command(Call& call, size_t hash_count) {
-  Transaction& transaction = *call.session.transaction;
-  if (call.command.flags & kNoMulti) {
-    transaction.failed = true;
-    return call.reply.error("ERR Command not allowed inside a transaction");
-  }
-  size_t bytes = transaction.bytes.size();
-  for (size_t i = 0; i < call.word_count; i++) bytes += call.words[i].size();
-  if (bytes > kTransactionBytesMax || transaction.queue.size() >= kTransactionCommandsMax) {
-    transaction.failed = true;
-    return call.reply.error("ERR the transaction is too long");
-  }
-  transaction.queue.push_back({&call.command, uint32_t(call.word_count), uint32_t(hash_count)});
-  for (size_t i = 0; i < call.word_count; i++) {
-    transaction.bytes.append(call.words[i]);
-    transaction.word_bytes.push_back(uint32_t(call.words[i].size()));
-  }
-  transaction.hashes.insert(transaction.hashes.end(), call.hashes, call.hashes + hash_count);
-  transaction.flags |= call.command.flags;
-  call.session.queued.store(int(transaction.queue.size()), std::memory_order_relaxed);
-  call.reply.simple("QUEUED");
-}
-
-void note_refused(Call& call, size_t mark) {
-  if (call.session.in_multi) call.session.transaction->failed = true;
-  if (call.command.run != run_exec) return;
-  // The error without its dash, "ERR" and line end.
-  const Buffer& written = call.session.output.own();
-  const size_t bytes = call.session.output.size() - mark;
-  std::string why(written.data() + written.size() - bytes, bytes);
-  why = why.substr(1, why.size() - 3);
-  if (why.starts_with("ERR ")) why.erase(0, 4);
+void abort_exec(Call& call, size_t mark) {
+  Buffer& output = call.session.output.own();
+  const size_t bytes = call.reply.mark() - mark;
+  std::string_view reason = {output.data() + output.size() - bytes, bytes};
+  reason.remove_prefix(std::min<size_t>(1, reason.size()));
+  if (reason.starts_with("ERR ")) reason.remove_prefix(4);
+  if (reason.ends_with("\r\n")) reason.remove_suffix(2);
+  const std::string text = "EXECABORT Transaction discarded because of: " + std::string(reason);
   call.reply.rollback(mark);
-  forget_transaction(call.keyspace(), call.session);
-  call.reply.errorf("EXECABORT Transaction discarded because of: %s", why.c_str());
+  call.reply.error(text);
+  drop_transaction(call.env, call.session);
 }
 
-size_t log_bytes_of(const Transaction& transaction) {
-  if (!(transaction.flags & (kWrite | kWritesBack))) return 0;
-  return 2 * (transaction.bytes.size() + 32 * transaction.word_bytes.size());
-}
-
-void forget_transaction(Keyspace& keyspace, Session& session) {
-  if (!session.transaction) return;
-  drop_watches(keyspace, *session.transaction);
-  end(session);
-}
+// ---- commands
 
 void run_multi(Call& call) {
-  if (call.session.in_multi) return call.reply.error("ERR MULTI calls can not be nested");
-  transaction_of(call).open = true;
-  call.session.in_multi = true;
-  call.session.queued.store(0, std::memory_order_relaxed);
+  Session& session = call.session;
+  if (session.transaction) return call.reply.error("ERR MULTI calls can not be nested");
+  session.transaction = std::move(call.env.spare_transaction);
+  if (!session.transaction) session.transaction.reset(new (std::nothrow) Transaction);
+  if (!session.transaction) return reply_out_of_memory(call);
+  session.shown_queued.store(0, std::memory_order_relaxed);
   call.reply.ok();
 }
 
 void run_exec(Call& call) {
   Session& session = call.session;
-  if (!session.in_multi) return call.reply.error("ERR EXEC without MULTI");
-  Transaction& transaction = *session.transaction;
-  bool aborted = false;
-  if (transaction.failed) {
+  Transaction* const transaction = session.transaction.get();
+  if (!transaction) return call.reply.error("ERR EXEC without MULTI");
+  if (transaction->failed()) {
     call.reply.error("EXECABORT Transaction discarded because of previous errors.");
-  } else {
-    TransactionLocks locks(call.env, transaction);
-    aborted = watched_changed(call, transaction);
-    if (!aborted) {
-      call.env.in_transaction = true;
-      run_queue(call, transaction);
-      call.env.in_transaction = false;
-      call.log_group();
-    }
+    return drop_transaction(call.env, session);
   }
-  if (aborted) call.reply.null_array();
-  forget_transaction(call.keyspace(), session);
+  prefetch(call, transaction->hashes());
+  transaction->lock(call.keyspace(), session.watches);
+  const bool may_run = !is_touched(session) && !any_expired(call);
+  unwatch_locked(call.keyspace(), session);
+  if (may_run) run_transaction(call, *transaction);
+  transaction->unlock(call.keyspace());
+  if (!may_run) call.reply.null_array();
+  leave_multi(call.env, session);
 }
 
 void run_discard(Call& call) {
-  if (!call.session.in_multi) return call.reply.error("ERR DISCARD without MULTI");
-  forget_transaction(call.keyspace(), call.session);
+  if (!call.session.transaction) return call.reply.error("ERR DISCARD without MULTI");
+  drop_transaction(call.env, call.session);
   call.reply.ok();
 }
 
-// One that is watched already is not watched twice.
+// The stripes of the keys are locked.
 void run_watch(Call& call) {
-  if (call.session.in_multi) return call.reply.error("ERR WATCH inside MULTI is not allowed");
-  Transaction& transaction = transaction_of(call);
-  for (size_t i = 0; i + 1 < call.word_count; i++) {
+  Session& session = call.session;
+  if (session.transaction) return call.reply.error("ERR WATCH inside MULTI is not allowed");
+  // Once touched, EXEC will not run anything: there is nothing to watch any more.
+  for (size_t i = 0; i + 1 < call.word_count && !is_touched(session); i++) {
     const Key key = call.key(i);
-    const auto is_it = [&](const Transaction::Watched& each) {
-      return each.hash == key.hash && each.db == call.db() && each.key == key.text;
-    };
-    if (std::any_of(transaction.watched.begin(), transaction.watched.end(), is_it)) continue;
-    if (transaction.watched.size() >= kWatchedKeysMax) {
+    if (call.keyspace().is_watched(session.watcher, call.db(), key)) continue;
+    if (session.watch_count >= kWatchesMax) {
       return call.reply.error("ERR too many watched keys");
     }
-    find_live(call, key, Access::kLook);  // that it has expired is no change later
-    call.keyspace().watch(call.db(), key, &transaction.touched);
-    transaction.watched.push_back({key.hash, call.db(), std::string(key.text)});
+    Watch* const watch = Watch::make(session.watcher, call.db(), key.hash, key.text);
+    if (!watch || !call.keyspace().watch(*watch)) {
+      if (watch) Watch::destroy(watch);
+      return reply_out_of_memory(call);
+    }
+    const Entry* entry = call.keyspace().find(call.db(), key);
+    watch->was_expired = entry && entry->expired(call.env.now_ms);
+    watch->of_client = session.watches;
+    session.watches = watch;
+    session.watch_count++;
+    session.watch_bytes += watch->total_bytes();
   }
   call.reply.ok();
 }
 
-// Within EXEC there is nothing to do: it has been done, or will be.
 void run_unwatch(Call& call) {
-  if (call.session.transaction && !call.env.in_transaction) {
-    drop_watches(call.keyspace(), *call.session.transaction);
-  }
+  unwatch_all(call.keyspace(), call.session);
   call.reply.ok();
 }
 

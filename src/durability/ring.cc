@@ -13,6 +13,8 @@ namespace {
 static_assert((kLogRingBytes & (kLogRingBytes - 1)) == 0, "a place is found by masking");
 
 constexpr std::string_view kSelectZero = "*2\r\n$6\r\nSELECT\r\n$1\r\n0\r\n";
+constexpr std::string_view kMulti = "*1\r\n$5\r\nMULTI\r\n";
+constexpr std::string_view kExec = "*1\r\n$4\r\nEXEC\r\n";
 
 size_t header_bytes(size_t number) { return 1 + digit_count(number) + 2; }
 
@@ -45,6 +47,24 @@ char* put_command(char* p, const std::string_view* words, size_t count) {
   return p;
 }
 
+char* put(char* p, std::string_view bytes) {
+  memcpy(p, bytes.data(), bytes.size());
+  return p + bytes.size();
+}
+
+// The record that chooses a database.
+class Select {
+ public:
+  explicit Select(int db) : words_{"SELECT", {number_, format_integer(db, number_)}} {}
+  Select(const Select&) = delete;
+  size_t bytes() const { return command_bytes(words_, 2); }
+  char* put(char* p) const { return put_command(p, words_, 2); }
+
+ private:
+  char number_[kIntegerBytesMax];
+  std::string_view words_[2];
+};
+
 }  // namespace
 
 bool LogRing::open(int writers) {
@@ -59,52 +79,22 @@ size_t LogRing::room() const {
   return used < kLogRingBytes ? kLogRingBytes - used : 0;
 }
 
-namespace {
-
-// A command with the choice of its database around it.
-struct Record {
-  Record(int db, const std::string_view* words, size_t count)
-      : db(db), words(words), count(count), select{"SELECT", {number, format_integer(db, number)}} {
-    bytes = command_bytes(words, count);
-    if (db) bytes += command_bytes(select, 2) + kSelectZero.size();
-  }
-  Record(const Record&) = delete;
-  void put(char* p) const {
-    if (db) p = put_command(p, select, 2);
-    p = put_command(p, words, count);
-    if (db) memcpy(p, kSelectZero.data(), kSelectZero.size());
-  }
-
-  const int db;
-  const std::string_view* const words;
-  const size_t count;
-  char number[kIntegerBytesMax];
-  const std::string_view select[2];
-  size_t bytes;
-};
-
-}  // namespace
-
 uint64_t LogRing::append(Writer& writer, int db, const std::string_view* words, size_t count) {
-  const Record record(db, words, count);
-  return append_filled(writer, record.bytes, [&record](char* p) { record.put(p); });
+  if (writer.in_group) [[unlikely]]
+    return add_to_group(writer, db, words, count);
+  const Select select(db);
+  size_t bytes = command_bytes(words, count);
+  if (db) bytes += select.bytes() + kSelectZero.size();
+  Space space = reserve(writer, bytes);
+  char* p = space.out;
+  if (db) p = select.put(p);
+  p = put_command(p, words, count);
+  if (db) p = put(p, kSelectZero);
+  assert(size_t(p - space.out) == bytes);
+  return commit(writer, space);
 }
 
-uint64_t LogRing::append(Writer& writer, std::string_view records) {
-  return append_filled(writer, records.size(),
-                       [records](char* p) { memcpy(p, records.data(), records.size()); });
-}
-
-void LogRing::format(std::string& records, int db, const std::string_view* words, size_t count) {
-  const Record record(db, words, count);
-  const size_t before = records.size();
-  records.resize(before + record.bytes);
-  record.put(records.data() + before);
-}
-
-// fill(char*) writes the bytes.
-template <typename Fill>
-uint64_t LogRing::append_filled(Writer& writer, size_t bytes, Fill fill) {
+LogRing::Space LogRing::reserve(Writer& writer, size_t bytes) {
   // The reservation releases the announcement: who sees the one sees the other. The announcement
   // itself is a release for the record before, whose "idle" it may hide from the AOF thread.
   writer.announced.store(tail_.load(std::memory_order_relaxed), std::memory_order_release);
@@ -118,18 +108,62 @@ uint64_t LogRing::append_filled(Writer& writer, size_t bytes, Fill fill) {
   char* const out = direct ? bytes_.get() + place
                     : fits ? writer.scratch.data()
                            : aside->bytes.data();
-  fill(out);
-  if (!fits) {
+  return {out, bytes, start, fits, direct, std::move(aside)};
+}
+
+uint64_t LogRing::commit(Writer& writer, Space& space) {
+  if (!space.fits) {
     pthread_mutex_lock(&aside_lock_);
-    aside_.push_back(std::move(aside));
+    aside_.push_back(std::move(space.aside));
     aside_count_.store(aside_.size(), std::memory_order_release);
     pthread_mutex_unlock(&aside_lock_);
-  } else if (!direct) {
-    copy_around(start, {out, bytes});
+  } else if (!space.direct) {
+    copy_around(space.start, {space.out, space.bytes});
     if (writer.scratch.capacity() > kLogSlackBytes) std::vector<char>().swap(writer.scratch);
   }
   writer.announced.store(Writer::kIdle, std::memory_order_release);
-  return start + bytes;
+  return space.start + space.bytes;
+}
+
+void LogRing::begin_group(Writer& writer) {
+  writer.in_group = true;
+  writer.group_db = 0;
+  writer.group_records = 0;
+  writer.group.assign(kMulti.begin(), kMulti.end());
+}
+
+uint64_t LogRing::add_to_group(Writer& writer, int db, const std::string_view* words,
+                               size_t count) {
+  const Select select(db);
+  const size_t before = writer.group.size();
+  size_t bytes = command_bytes(words, count);
+  if (db != writer.group_db) bytes += select.bytes();
+  writer.group.resize(before + bytes);
+  char* p = writer.group.data() + before;
+  if (db != writer.group_db) p = select.put(p);
+  p = put_command(p, words, count);
+  assert(size_t(p - writer.group.data()) == before + bytes);
+  writer.group_db = db;
+  writer.group_records++;
+  return tail_.load(std::memory_order_relaxed);
+}
+
+uint64_t LogRing::end_group(Writer& writer) {
+  writer.in_group = false;
+  if (writer.group_records == 0) return tail_.load(std::memory_order_relaxed);
+  std::vector<char>& group = writer.group;
+  if (writer.group_db) group.insert(group.end(), kSelectZero.begin(), kSelectZero.end());
+  size_t begin = 0;
+  if (writer.group_records == 1) {
+    begin = kMulti.size();
+  } else {
+    group.insert(group.end(), kExec.begin(), kExec.end());
+  }
+  Space space = reserve(writer, group.size() - begin);
+  memcpy(space.out, group.data() + begin, space.bytes);
+  const uint64_t end = commit(writer, space);
+  if (group.capacity() > kLogSlackBytes) std::vector<char>().swap(group);
+  return end;
 }
 
 // A record that crosses the end of the ring.

@@ -14,7 +14,8 @@
 // room (command/execute.cc).
 //
 // The records are RESP commands, as in Redis's AOF, and are for database 0 unless they stand
-// between a SELECT and a SELECT 0, which are appended with them as one.
+// between a SELECT and a SELECT 0, which are appended with them as one. What a transaction has
+// changed stands between MULTI and EXEC.
 #pragma once
 
 #include <pthread.h>
@@ -22,7 +23,6 @@
 #include <atomic>
 #include <cstdint>
 #include <memory>
-#include <string>
 #include <string_view>
 #include <vector>
 
@@ -36,7 +36,12 @@ class LogRing {
   struct alignas(64) Writer {
     static constexpr uint64_t kIdle = UINT64_MAX;
     std::atomic<uint64_t> announced{kIdle};
-    std::vector<char> scratch;  // the owner's: for records that cross the end of the ring
+    // The owner's.
+    std::vector<char> scratch;  // for records that cross the end of the ring
+    bool in_group = false;
+    int group_db = 0;  // which the group has selected so far
+    size_t group_records = 0;
+    std::vector<char> group;  // with MULTI before its records
   };
 
   // False if there is no memory.
@@ -45,10 +50,13 @@ class LogRing {
 
   // Appends one command; returns the position behind it.
   uint64_t append(Writer& writer, int db, const std::string_view* words, size_t count);
-  // The same for records that are complete: a group that shall stay together.
-  uint64_t append(Writer& writer, std::string_view records);
-  // What append() would write for that command, behind what `records` holds.
-  static void format(std::string& records, int db, const std::string_view* words, size_t count);
+
+  // What the writer appends from here on is kept, until end_group() appends all of it as one,
+  // between MULTI and EXEC: who reads the file finds all of it or nothing. One record alone needs
+  // no MULTI, and none is nothing. end_group() returns the position behind; append() meanwhile one
+  // before.
+  void begin_group(Writer& writer);
+  uint64_t end_group(Writer& writer);
 
   // Bytes that still fit into the ring, as far as known; `kLogRingBytes` at most.
   size_t room() const;
@@ -71,8 +79,17 @@ class LogRing {
     std::vector<char> bytes;
   };
 
-  template <typename Fill>
-  uint64_t append_filled(Writer& writer, size_t bytes, Fill fill);
+  // Where the bytes of one record, or of several, are written before they are committed.
+  struct Space {
+    char* out;
+    size_t bytes;
+    uint64_t start;
+    bool fits, direct;
+    std::unique_ptr<Aside> aside;
+  };
+  Space reserve(Writer& writer, size_t bytes);
+  uint64_t commit(Writer& writer, Space& space);
+  uint64_t add_to_group(Writer& writer, int db, const std::string_view* words, size_t count);
   void copy_around(uint64_t position, std::string_view bytes);
   // The record kept aside with the lowest position, or nullptr. aside_lock_ is held.
   const Aside* first_aside() const;

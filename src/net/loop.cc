@@ -29,6 +29,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "command/transaction.h"
 #include "net/stage.h"
 
 namespace ignix {
@@ -547,21 +548,23 @@ void Loop::parse(Connection& c) {
   }
   if (c.close_after_reply) c.parsed = c.input.size();  // nobody looks at it any more
   const size_t in_block = c.received ? c.received_bytes : 0;
-  const size_t open = c.input.size() - c.parsed + c.parser.held_bytes() + in_block;
+  const size_t open = c.input.size() - c.parsed + c.parser.held_bytes() + in_block + c.kept_bytes();
   const bool is_read_on = (!c.blocked && !c.stalled) || c.is_waiting();
   if (is_read_on && open > query_limit_bytes_) close_too_long(c);
 }
 
 // What has been parsed before it is run and answered, as far as the client still takes it.
 void Loop::close_too_long(Connection& c) {
-  log_warning("closing client %llu (%s): its command is longer than client-query-buffer-limit",
-              (unsigned long long)c.id, c.address.c_str());
+  log_warning(
+      "closing client %llu (%s): its command, or its transaction, is longer than "
+      "client-query-buffer-limit",
+      (unsigned long long)c.id, c.address.c_str());
   run_batch();
   c.close_after_reply = true;
 }
 
 void Loop::fail(Connection& c, const std::string& error) {
-  if (c.replies == Session::Replies::kOn) {
+  if (c.hears()) {
     Reply reply(c.output, c.protocol.load(std::memory_order_relaxed));
     reply.errorf("ERR %s", error.c_str());
   }
@@ -678,8 +681,8 @@ void Loop::close_connection(Connection& c) {
   if (c.held) remove_from(held_, &c);
   if (c.stalled) remove_from(stalled_, &c);
   if (c.waiting) remove_from(waiting_, &c);
-  forget_transaction(server_.keyspace, c);
   c.held = c.stalled = c.waiting = false;
+  drop_transaction(env_, c);
   status_.output_pending_bytes.add(0 - c.output_bytes.load(std::memory_order_relaxed));
   status_.registry.remove(c);
   io_->remove(c);

@@ -16,6 +16,16 @@
 namespace ignix {
 namespace {
 
+// In Redis's order.
+std::string flags_of(const Client& client) {
+  std::string flags;
+  if (client.shown_queued.load(std::memory_order_relaxed) >= 0) flags += 'x';
+  if (client.shown_waiting.load(std::memory_order_relaxed)) flags += 'b';
+  if (client.watcher.touched.load(std::memory_order_relaxed)) flags += 'd';
+  if (client.local) flags += 'U';
+  return flags.empty() ? "N" : flags;
+}
+
 // One line, with Redis's fields. Those about what Ignix has not got yet are constant.
 std::string describe(Client& client) {
   std::string name, library, version;
@@ -30,26 +40,23 @@ std::string describe(Client& client) {
   const uint64_t query = client.query_bytes.load(std::memory_order_relaxed);
   const uint64_t room = client.query_room_bytes.load(std::memory_order_relaxed);
   const uint64_t output = client.output_bytes.load(std::memory_order_relaxed);
-  const bool waits = client.shown_waiting.load(std::memory_order_relaxed);
-  const int queued = client.queued.load(std::memory_order_relaxed);
+  const int64_t queued = client.shown_queued.load(std::memory_order_relaxed);
+  const uint64_t queued_bytes = client.shown_queued_bytes.load(std::memory_order_relaxed);
   // Room for the numbers; the names may be of any length.
   std::string line(1024 + name.size() + library.size() + version.size(), '\0');
   const int length = snprintf(
       line.data(), line.size(),
-      "id=%llu addr=%s laddr=%s fd=%d name=%s age=%lld idle=%lld flags=%s%s%s db=%d sub=0 psub=0 "
-      "ssub=0 multi=%d qbuf=%llu qbuf-free=%llu argv-mem=0 multi-mem=0 rbs=0 rbp=0 obl=0 "
+      "id=%llu addr=%s laddr=%s fd=%d name=%s age=%lld idle=%lld flags=%s db=%d sub=0 psub=0 "
+      "ssub=0 multi=%lld qbuf=%llu qbuf-free=%llu argv-mem=0 multi-mem=%llu rbs=0 rbp=0 obl=0 "
       "oll=0 omem=%llu tot-mem=%llu events=r cmd=%s user=default redir=-1 resp=%d "
       "lib-name=%s lib-ver=%s",
       (unsigned long long)client.id, client.address.c_str(), client.local_address.c_str(),
       client.fd, name.c_str(), (long long)((now_ms - client.created_ms) / 1000),
       (long long)((now_ms - client.active_ms.load(std::memory_order_relaxed)) / 1000),
-      waits ? "b" : "", queued >= 0 ? "x" : "",
-      client.local           ? "U"
-      : waits || queued >= 0 ? ""
-                             : "N",
-      client.db.load(std::memory_order_relaxed), queued, (unsigned long long)query,
-      (unsigned long long)room, (unsigned long long)output,
-      (unsigned long long)(sizeof(Client) + query + room + output),
+      flags_of(client).c_str(), client.db.load(std::memory_order_relaxed), (long long)queued,
+      (unsigned long long)query, (unsigned long long)room, (unsigned long long)queued_bytes,
+      (unsigned long long)output,
+      (unsigned long long)(sizeof(Client) + query + room + output + queued_bytes),
       command ? command->name : "NULL", client.protocol.load(std::memory_order_relaxed),
       library.c_str(), version.c_str());
   line.resize(size_t(length));

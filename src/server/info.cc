@@ -152,7 +152,7 @@ void persistence_section(Text& text, Server& server) {
   job_fields(text, persist, Persist::kRewrite, "aof_rewrite_in_progress",
              "aof_last_bgrewrite_status", "aof_last_rewrite_time_sec",
              "aof_current_rewrite_time_sec");
-  text.field("aof_rewrite_scheduled", uint64_t(persist.scheduled() == Persist::kRewrite));
+  text.field("aof_rewrite_scheduled", uint64_t(persist.is_scheduled(Persist::kRewrite)));
   text.field("aof_rewrites", persist.status(Persist::kRewrite).count);
   text.field("aof_last_write_status", server.ring.failure() ? "err" : "ok");
   text.field("aof_last_fsync_status", server.aof.fsync_failure() ? "err" : "ok");

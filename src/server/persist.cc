@@ -185,7 +185,7 @@ bool Persist::save_now(std::string& error) {
   const bool started = start_locked(kSave, error);
   if (started) join();
   pthread_mutex_unlock(&lock_);
-  if (scheduled() != kNone) server_.wake_loop_zero(server_);  // it may have looked in vain
+  if (any_scheduled()) server_.wake_loop_zero(server_);  // it may have looked in vain
   if (!started) return false;
   error = "see the log";
   return status(kSave).last_good;
@@ -221,8 +221,16 @@ void Persist::set_loaded() {
 }
 
 void Persist::schedule(Job job) {
-  scheduled_ = job;
+  scheduled_.fetch_or(bit_of(job));
   attention_.store(true, std::memory_order_release);
+}
+
+// A rewrite goes first, as in Redis; then the other one is looked at when it is done.
+Persist::Job Persist::take_scheduled() {
+  for (const Job job : {kRewrite, kSave}) {
+    if (scheduled_.fetch_and(~bit_of(job)) & bit_of(job)) return job;
+  }
+  return kNone;
 }
 
 void Persist::look() {
@@ -231,7 +239,7 @@ void Persist::look() {
   attention_.store(false, std::memory_order_relaxed);
   if (running() != kNone && finished_.load(std::memory_order_acquire)) join();
   if (running() == kNone) {
-    const Job job = scheduled_.exchange(kNone);
+    const Job job = take_scheduled();
     std::string error;
     if (job != kNone && !start_locked(job, error)) {
       log_warning("%s failed: %s", job_name(job), error.c_str());
@@ -271,7 +279,7 @@ bool Persist::log_must_be_replaced() const {
 
 bool Persist::check_rules() {
   show_progress();
-  if (running() != kNone || scheduled() != kNone) return false;
+  if (running() != kNone || any_scheduled()) return false;
   const bool mends = log_must_be_replaced();
   const Job due = mends                     ? kRewrite
                   : rules_ask_for_save()    ? kSave
@@ -315,14 +323,17 @@ void Persist::stop() {
 
 namespace {
 
+// Within a transaction a job is only scheduled, as in Redis: its instant is to be one between
+// commands, and who starts it holds no lock.
+void schedule_in_transaction(Call& call, Persist::Job job, const char* scheduled) {
+  call.env.server->persist.schedule(job);
+  call.env.server->wake_loop_zero(*call.env.server);
+  call.reply.simple(scheduled);
+}
+
 constexpr const char* kSaving = "ERR Background save already in progress";
 
-// Within a transaction, which holds locks, at the end of the turn.
 void start_or_fail(Call& call, Persist::Job job, const char* done) {
-  if (call.env.in_transaction) {
-    call.env.server->persist.schedule(job);
-    return call.reply.simple(done);
-  }
   std::string error;
   if (call.env.server->persist.start(job, error)) return call.reply.simple(done);
   call.reply.errorf("ERR %s", error.c_str());
@@ -343,6 +354,9 @@ void run_bgsave(Call& call) {
   const bool schedule = call.word_count == 2 && equal_ignoring_case(call.words[1], "schedule");
   if (call.word_count > 1 && !schedule) return reply_syntax_error(call);
   if (persist.running() == Persist::kSave) return call.reply.error(kSaving);
+  if (call.env.in_transaction) {
+    return schedule_in_transaction(call, Persist::kSave, "Background saving scheduled");
+  }
   if (persist.running() == Persist::kNone) {
     return start_or_fail(call, Persist::kSave, "Background saving started");
   }
@@ -365,6 +379,10 @@ void run_bgrewriteaof(Call& call) {
   }
   if (server.persist.running() == Persist::kRewrite) {
     return call.reply.error("ERR Background append only file rewriting already in progress");
+  }
+  if (call.env.in_transaction) {
+    return schedule_in_transaction(call, Persist::kRewrite,
+                                   "Background append only file rewriting scheduled");
   }
   if (server.persist.running() == Persist::kNone) {
     return start_or_fail(call, Persist::kRewrite, "Background append only file rewriting started");

@@ -22,7 +22,10 @@ class Persist {
   explicit Persist(Server& server) : server_(server) {}
 
   Job running() const { return running_.load(std::memory_order_acquire); }
-  Job scheduled() const { return scheduled_.load(std::memory_order_relaxed); }
+  bool is_scheduled(Job job) const {
+    return scheduled_.load(std::memory_order_relaxed) & bit_of(job);
+  }
+  bool any_scheduled() const { return scheduled_.load(std::memory_order_relaxed) != 0; }
 
   // A loop, which holds no lock, while nothing is running. False, with `error`, if there is no
   // thread or no file to be had.
@@ -63,6 +66,7 @@ class Persist {
   void set_loaded();
 
  private:
+  static constexpr unsigned bit_of(Job job) { return 1u << job; }
   static int64_t now_seconds();
   static void* run_thread(void* self);
   void run();
@@ -71,6 +75,7 @@ class Persist {
   void at_instant();
   SnapshotOptions snapshot_options() const;
   bool start_locked(Job job, std::string& error);
+  Job take_scheduled();
   void look();
   void join();
   bool rules_ask_for_save() const;
@@ -80,7 +85,8 @@ class Persist {
   Status& status_of(Job job) { return status_[job == kRewrite]; }
 
   Server& server_;
-  std::atomic<Job> running_{kNone}, scheduled_{kNone};
+  std::atomic<Job> running_{kNone};
+  std::atomic<unsigned> scheduled_{0};                // bit_of() those that are
   std::atomic<bool> attention_{false};                // there is something for look()
   std::atomic<bool> finished_{false};                 // the thread is done, and waits to be joined
   pthread_mutex_t lock_ = PTHREAD_MUTEX_INITIALIZER;  // held while a job starts or is ended

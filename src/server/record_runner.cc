@@ -1,5 +1,7 @@
 #include "server/record_runner.h"
 
+#include <utility>
+
 #include "base/clock.h"
 #include "base/number.h"
 
@@ -71,7 +73,8 @@ bool RecordRunner::run_group(uint64_t offset) {
     record_.assign(kept.words.begin(), kept.words.end());
     add_change(kept.offset);
   }
-  finish();
+  // Its words are looked at until the chunk has been run.
+  chunks_[open_].groups.push_back(std::move(group_));
   group_.clear();
   return !failed_;
 }
@@ -119,11 +122,13 @@ void RecordRunner::dispatch() {
   run_own();
   pool_.wait();
   for (const auto& lane : lanes_) take_failure(*lane);
+  if (chunks_[open_].count == 0) chunks_[open_].groups.clear();
   if (chunks_[open_].count == 0 || failed_) return;
   open_ = 1 - open_;
   Chunk& next = chunks_[open_];
   next.count = 0;
   next.words.clear();
+  next.groups.clear();
   for (auto& items : next.of_worker) items.clear();
   pool_.run([](void* self, int worker) { static_cast<RecordRunner*>(self)->run_worker(worker); },
             this);

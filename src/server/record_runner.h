@@ -56,19 +56,20 @@ class RecordRunner {
     uint64_t hash, offset;
     uint32_t first_word, word_count;
   };
+  // A record of a transaction that has not come to its end.
+  struct Kept {
+    uint64_t offset;
+    std::vector<std::string> words;
+  };
   // Records of one key each, in one database.
   struct Chunk {
     int db = 0;
     size_t count = 0;
     std::vector<std::string_view> words;
     std::vector<std::vector<Item>> of_worker;
+    std::vector<std::vector<Kept>> groups;  // transactions whose words are among `words`
   };
   static constexpr size_t kChunkRecords = 16 * 1024;
-
-  struct Kept {
-    uint64_t offset;
-    std::vector<std::string> words;
-  };
 
   bool begin_group(uint64_t offset);
   bool run_group(uint64_t offset);

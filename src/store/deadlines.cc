@@ -159,12 +159,14 @@ size_t Deadlines::find_due(size_t from, size_t to, int64_t tick, bool all, int64
   return from;
 }
 
+// Memory behind what has been set cannot be read.
 size_t Deadlines::find_any(size_t from, size_t to) const {
-  for (; from < to && from % 4; from++) {
+  const size_t end = std::min(to, places());
+  for (; from < end && from % 4; from++) {
     if (get(from)) return from;
   }
-  while (from < to && !load_word(at(from))) from += 4;
-  for (; from < to; from++) {
+  while (from < end && !load_word(at(from))) from += 4;
+  for (; from < end; from++) {
     if (get(from)) return from;
   }
   return to;

@@ -99,8 +99,8 @@ unsigned Keyspace::expire_bucket(int db, size_t place, int64_t now_ms, GoneSink&
       return false;
     }
     sink.gone(db, each->key());
-    save_before_change(db, each);
-    if (stripe.watched) stripe.watched->touch(db, hash_bytes(secret_, each->key()), each->key());
+    save_for_snapshot(db, each);
+    if (stripe.watches) touch_watches(db, stripe, this->key(each->key()), true);
     state(db, number).expiries--;
     stripe.expired++;
     free_entry(stripe, ref);

@@ -103,18 +103,14 @@ void Keyspace::expect(int db, uint64_t keys) {
   }
 }
 
-// How often this thread has locked all stripes.
-static thread_local int all_locked = 0;
-
-bool Keyspace::holds_all() { return all_locked > 0; }
-
 void Keyspace::lock_all() {
-  if (all_locked++ > 0) return;
   for (uint32_t i = 0; i < stripe_count_; i++) lock(stripes_[i]);
+  all_held_++;
 }
 
 void Keyspace::unlock_all() {
-  if (--all_locked > 0) return;
+  assert(all_held_ > 0);
+  all_held_--;
   for (uint32_t i = stripe_count_; i-- > 0;) unlock(stripes_[i]);
 }
 
@@ -143,19 +139,17 @@ bool Keyspace::put(int db, const Key& key, const StoredValue& value, int64_t exp
   const uint32_t index = stripe_index(key.hash);
   Stripe& stripe = stripes_[index];
   const SlotPlace place = table(db, index).find(key.hash, key.text);
-  return finish_put(db, key, value,
-                    place ? replace_at(db, key, entry(place.ref()), place, value, expiry_ms, clock)
+  return finish_put(value, place ? replace_at(db, key, entry(place.ref()), place, value, expiry_ms, clock)
                           : add(db, stripe, key, value, expiry_ms, clock & kClockMask));
 }
 
 bool Keyspace::replace(int db, const Key& key, Entry* old, const StoredValue& value,
                        int64_t expiry_ms, uint32_t clock) {
-  return finish_put(db, key, value, replace_at(db, key, old, {}, value, expiry_ms, clock));
+  return finish_put(value, replace_at(db, key, old, {}, value, expiry_ms, clock));
 }
 
 // Takes over a block's reference, whatever became of it.
-bool Keyspace::finish_put(int db, const Key& key, const StoredValue& value, bool done) {
-  if (done) touch_watched(db, key);
+bool Keyspace::finish_put(const StoredValue& value, bool done) {
   if (!done && value.encoding == Encoding::kBlock) {
     Block* block;
     memcpy(&block, value.bytes.data(), sizeof block);
@@ -179,13 +173,13 @@ bool Keyspace::replace_at(int db, const Key& key, Entry* old, SlotPlace place,
   after.has_expiry = expiry_ms != kNoExpiry;
   const size_t before_bytes = before.total_bytes(), after_bytes = after.total_bytes();
   if (EntryClasses::of(before_bytes) == EntryClasses::of(after_bytes)) {
-    save_before_change(db, old);
+    about_to_change(db, key, old);
     drop_value(old);
     old->write(after, old->stored_key(), value.bytes, expiry_ms, clock, epoch_);
   } else {
     const Ref ref = stripe.heap.allocate(after_bytes);
     if (!ref) return false;
-    save_before_change(db, old);
+    about_to_change(db, key, old);
     drop_value(old);
     entry(ref)->write(after, old->stored_key(), value.bytes, expiry_ms, clock, epoch_);
     const Ref old_ref = ref_of(old);
@@ -205,15 +199,14 @@ bool Keyspace::set_expiry(int db, const Key& key, Entry* old, int64_t expiry_ms)
   EntryShape after = before;
   after.has_expiry = expiry_ms != kNoExpiry;
   const size_t before_bytes = before.total_bytes(), after_bytes = after.total_bytes();
-  touch_watched(db, key);
   if (EntryClasses::of(before_bytes) == EntryClasses::of(after_bytes)) {
-    save_before_change(db, old);
+    about_to_change(db, key, old);
     old->set_expiry(expiry_ms);
     old->set_epoch(epoch_);
   } else {
     const Ref ref = stripe.heap.allocate(after_bytes);
     if (!ref) return false;
-    save_before_change(db, old);
+    about_to_change(db, key, old);
     entry(ref)->write(after, old->stored_key(), old->stored(), expiry_ms, old->clock(), epoch_);
     const Ref old_ref = ref_of(old);
     const SlotPlace place = table(db, index).find_ref(key.hash, old_ref);
@@ -247,6 +240,7 @@ bool Keyspace::add(int db, Stripe& stripe, const Key& key, const StoredValue& va
   if (ref) {
     entry(ref)->write(shape, stored_key, value.bytes, expiry_ms, clock, epoch_);
     if (table(db, index).insert(key.hash, ref)) {
+      about_to_add(db, key);
       state(db, index).expiries += shape.has_expiry;
       if (shape.has_expiry) table(db, index).note_expiry(key.hash, expiry_ms);
       return true;
@@ -268,8 +262,7 @@ bool Keyspace::erase(int db, const Key& key) {
 void Keyspace::remove(int db, uint32_t index, uint64_t hash, SlotPlace place) {
   const Ref ref = place.ref();
   Entry* old = entry(ref);
-  save_before_change(db, old);
-  touch_watched(db, {hash, old->key()});
+  about_to_erase(db, {hash, old->key()}, old);
   state(db, index).expiries -= old->has_expiry();
   // While the entry's key can still be read: joining buckets hashes no keys, but splitting does.
   table(db, index).erase(hash, place, !snapshot_);
@@ -300,32 +293,51 @@ size_t Keyspace::spare_bytes_max(size_t otherwise) const {
   return limit ? std::min<size_t>(otherwise, limit / kLimitShare) : otherwise;
 }
 
-void Keyspace::watch(int db, const Key& key, std::atomic<bool>* touched) {
-  Stripe& stripe = stripe_of(key.hash);
-  if (!stripe.watched) stripe.watched = std::make_unique<WatchList>();
-  stripe.watched->add({key.hash, db, std::string(key.text), touched});
+bool Keyspace::watch(Watch& watch) {
+  Stripe& stripe = stripe_of(watch.hash);
+  if (!stripe.watches) stripe.watches.reset(new (std::nothrow) WatchTable);
+  return stripe.watches && stripe.watches->add(watch);
 }
 
-void Keyspace::unwatch(uint64_t hash, const std::atomic<bool>* touched) {
-  Stripe& stripe = stripe_of(hash);
-  if (!stripe.watched) return;
-  stripe.watched->remove(touched);
-  if (stripe.watched->empty()) stripe.watched.reset();
+void Keyspace::unwatch(Watch& watch) {
+  Stripe& stripe = stripe_of(watch.hash);
+  stripe.watches->remove(watch);
+  if (stripe.watches->empty()) stripe.watches.reset();
 }
 
-// A database is about to be flushed, or to change places with another one: a watched key that
-// neither has is not touched. With all stripes locked.
-void Keyspace::touch_watched_in(int db, int other) {
-  for_each_watched([&](const WatchedKey& each) {
-    if (each.db != db && each.db != other) return;
-    const Key key = {each.hash, each.key};
-    if (find(db, key) || find(other, key)) each.touched->store(true);
-  });
+void Keyspace::about_to_flush(int db) {
+  if (snapshot_) snapshot_->flushed(db_at_instant_[size_t(db)]);
+  for (uint32_t i = 0; i < stripe_count_; i++) {
+    if (!stripes_[i].watches) continue;
+    stripes_[i].watches->for_each([&](Watch& watch) {
+      if (watch.db == db && find(db, {watch.hash, watch.key()})) touch_watch(watch, true);
+    });
+  }
 }
 
-void Keyspace::swap(int one, int other) {
+// Redis's rules: a key that is in neither of the two has not changed, nor has one whose time was
+// over, or that was not there, and that is now one whose time is over.
+void Keyspace::about_to_swap(int one, int other, int64_t now_ms) {
+  for (uint32_t i = 0; i < stripe_count_; i++) {
+    if (!stripes_[i].watches) continue;
+    stripes_[i].watches->for_each([&](Watch& watch) {
+      if (watch.db != one && watch.db != other) return;
+      const Key key = {watch.hash, watch.key()};
+      const Entry* const before = find(watch.db, key);
+      const Entry* const after = find(watch.db == one ? other : one, key);
+      const bool ends_expired = after && after->expired(now_ms);
+      if (!before && ends_expired) {
+        watch.was_expired = true;
+      } else if ((before || after) && !(watch.was_expired && ends_expired)) {
+        touch_watch(watch, !after);
+      }
+    });
+  }
+}
+
+void Keyspace::swap(int one, int other, int64_t now_ms) {
   if (one == other) return;
-  touch_watched_in(one, other);
+  about_to_swap(one, other, now_ms);
   pthread_mutex_lock(&areas_lock_);
   areas_[other].store(areas_[one].exchange(areas_[other].load()));
   pthread_mutex_unlock(&areas_lock_);

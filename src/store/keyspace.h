@@ -50,8 +50,8 @@ struct FlushedTable {
 struct alignas(64) Stripe {
   SpinLock lock;  // guards all the rest
   uint64_t hits = 0, misses = 0;
-  TableState first;                    // of database 0, in the lock's cache line
-  std::unique_ptr<WatchList> watched;  // as well; none: nobody watches a key here
+  TableState first;                     // of database 0, in the lock's cache line
+  std::unique_ptr<WatchTable> watches;  // there too; nullptr: nobody watches a key of the stripe
   std::vector<TableState> others;
   EntryHeap heap;
   uint64_t expired = 0;  // entries deleted because their time had come
@@ -79,16 +79,15 @@ class Keyspace {
   // One stripe. With a single thread there is nobody to keep out, and the lock, which costs as much
   // as the look-up, is left alone.
   void lock(Stripe& stripe) const {
-    if (shared_) stripe.lock.lock();
+    if (shared_ && !all_held_) stripe.lock.lock();
   }
   void unlock(Stripe& stripe) const {
-    if (shared_) stripe.lock.unlock();
+    if (shared_ && !all_held_) stripe.lock.unlock();
   }
+  // All stripes. Until unlock_all() the thread may lock and unlock again, one or all, and nothing
+  // happens: so a transaction can hold all and run commands that lock by themselves.
   void lock_all();
   void unlock_all();
-  // Whether the calling thread is between the two. What takes locks by StripeGuard, or all of them
-  // again, may be called then.
-  static bool holds_all();
   // Whether others than the one loop take locks: a snapshot does. That loop says so, while it holds
   // none; with several loops it is always so.
   void set_shared(bool shared) {
@@ -133,29 +132,28 @@ class Keyspace {
   // does: a snapshot has the entry then, even if a flush takes it away before the walk has come.
   void save_as_source(int db, Entry* entry) {
     if (!snapshot_ || entry->epoch() == epoch_) return;
-    save_before_change(db, entry);
+    save_for_snapshot(db, entry);
     entry->set_epoch(epoch_);
   }
 
-  // Before the value of an entry that find() has found is changed in place.
+  // Before the value of the key's entry, which find() has found, is changed in place.
   void prepare_change(int db, const Key& key, Entry* entry) {
-    touch_watched(db, key);
-    save_as_source(db, entry);
-  }
-
-  // Until unwatch(), `touched` becomes true when the key is changed, deleted or made.
-  void watch(int db, const Key& key, std::atomic<bool>* touched);
-  void unwatch(uint64_t hash, const std::atomic<bool>* touched);
-  // fn(const WatchedKey&) for each of them all. With all stripes locked.
-  template <typename Fn>
-  void for_each_watched(Fn fn) const {
-    for (uint32_t i = 0; i < stripe_count_; i++) {
-      if (stripes_[i].watched) stripes_[i].watched->for_each(fn);
-    }
+    about_to_change(db, key, entry);
+    entry->set_epoch(epoch_);
   }
 
   // False if it is not there.
   bool erase(int db, const Key& key);
+
+  // A key is watched from now on: what changes it touches its watcher. The watch is the caller's,
+  // who takes it out again by unwatch(). False if there is no memory.
+  bool watch(Watch& watch);
+  void unwatch(Watch& watch);
+  // Whether the client watches the key already.
+  bool is_watched(const Watcher& watcher, int db, const Key& key) const {
+    const Stripe& stripe = stripe_of(key.hash);
+    return stripe.watches && stripe.watches->find(watcher, db, key.hash, key.text);
+  }
 
   // What an entry takes, rounding, blocks and its share of a bucket included.
   size_t memory_bytes(const Entry& entry) const;
@@ -164,8 +162,9 @@ class Keyspace {
 
   // The database is empty at once; the memory of a large one comes back by and by.
   void flush(int db);
-  // Each of the two databases has what the other had.
-  void swap(int one, int other);
+  // Each of the two databases has what the other had. To those who watch a key, one whose time is
+  // over at `now_ms` is none.
+  void swap(int one, int other, int64_t now_ms);
   // Entries of a database, those that have expired but were not touched since included.
   uint64_t key_count(int db) const;
   uint64_t expiry_count(int db) const;
@@ -268,17 +267,28 @@ class Keyspace {
   void free_entry(Stripe& stripe, Ref ref);
   bool replace_at(int db, const Key& key, Entry* old, SlotPlace place, const StoredValue& value,
                   int64_t expiry_ms, uint32_t clock);
-  bool finish_put(int db, const Key& key, const StoredValue& value, bool done);
-  // Before an entry is changed or deleted: a snapshot may not have it yet.
-  void save_before_change(int db, const Entry* entry) {
+  bool finish_put(const StoredValue& value, bool done);
+  void save_for_snapshot(int db, const Entry* entry) {
     if (snapshot_ && entry->epoch() != epoch_) snapshot_->save(db_at_instant_[size_t(db)], *entry);
   }
-  // Each change of a key calls it.
-  void touch_watched(int db, const Key& key) {
-    Stripe& stripe = stripe_of(key.hash);
-    if (stripe.watched) stripe.watched->touch(db, key.hash, key.text);
+  void touch_watches(int db, Stripe& stripe, const Key& key, bool gone) {
+    if (stripe.watches) [[unlikely]]
+      stripe.watches->touch(db, key.hash, key.text, gone);
   }
-  void touch_watched_in(int db, int other);
+  // Whatever changes a key says so by one of these, when nothing can go wrong any more: there may
+  // be a snapshot that does not have its entry yet, and somebody who watches it.
+  void about_to_add(int db, const Key& key) { touch_watches(db, stripe_of(key.hash), key, false); }
+  void about_to_change(int db, const Key& key, const Entry* entry) {
+    save_for_snapshot(db, entry);
+    touch_watches(db, stripe_of(key.hash), key, false);
+  }
+  void about_to_erase(int db, const Key& key, const Entry* entry) {
+    save_for_snapshot(db, entry);
+    touch_watches(db, stripe_of(key.hash), key, true);
+  }
+  // The same for whole databases.
+  void about_to_flush(int db);
+  void about_to_swap(int one, int other, int64_t now_ms);
   bool add(int db, Stripe& stripe, const Key& key, const StoredValue& value, int64_t expiry_ms,
            uint32_t clock);
   void flush_at_once(int db);
@@ -295,8 +305,9 @@ class Keyspace {
   uint32_t stripe_count_ = 0;
   unsigned stripe_bits_ = 0;
   size_t reserve_bytes_ = 0;
-  bool shared_ = true;    // by more than one thread
-  bool limited_ = false;  // by RLIMIT_AS
+  static inline constinit thread_local unsigned all_held_ = 0;  // calls of lock_all() not undone
+  bool shared_ = true;                                          // by more than one thread
+  bool limited_ = false;                                        // by RLIMIT_AS
   std::atomic<bool> changes_wait_{false};
   bool epoch_ = false;                // both are written with all stripes locked
   SnapshotSink* snapshot_ = nullptr;  // of the snapshot that is being walked
@@ -321,11 +332,9 @@ class Keyspace {
 class StripeGuard {
  public:
   StripeGuard(const Keyspace& keyspace, Stripe& stripe) : keyspace_(keyspace), stripe_(stripe) {
-    if (!Keyspace::holds_all()) keyspace_.lock(stripe_);
+    keyspace_.lock(stripe_);
   }
-  ~StripeGuard() {
-    if (!Keyspace::holds_all()) keyspace_.unlock(stripe_);
-  }
+  ~StripeGuard() { keyspace_.unlock(stripe_); }
   StripeGuard(const StripeGuard&) = delete;
 
  private:

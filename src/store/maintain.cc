@@ -24,8 +24,7 @@ constexpr size_t kTrimBytes = 2ULL << 20;
 void Keyspace::flush(int db) {
   const uint64_t keys = key_count(db);
   if (keys == 0) return;
-  touch_watched_in(db, db);
-  if (snapshot_) snapshot_->flushed(db_at_instant_[size_t(db)]);
+  about_to_flush(db);
   if (keys <= kFlushAtOnceKeys) return flush_at_once(db);
   auto flushed = std::unique_ptr<FlushedAreas>(new (std::nothrow) FlushedAreas);
   pthread_mutex_lock(&areas_lock_);
