@@ -65,7 +65,7 @@ build/$(flavour)/%.o: %.cc Makefile
 check: $(server) $(checker) $(tester) $(disk)
 	IGNIX=./$(server) IGNIX_FAULTY_DISK=$(disk) $(slowness) $(tester) $(TESTFLAGS)
 
-bench: $(server) $(benches)
+bench: $(server) $(benches) $(disk)
 
 install: $(server) $(checker)
 	install -D -m 755 $(server) $(DESTDIR)$(PREFIX)/bin/ignix

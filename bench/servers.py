@@ -168,10 +168,13 @@ class Launcher:
         return shlex.split(text.replace("{port}", str(port)).replace("{dir}", directory)
                            .replace("{aof}", aof_word))
 
-    def start(self, name, aof=False, fsync="everysec", extra=(), pinned=True):
+    def start(self, name, aof=False, fsync="everysec", extra=(), pinned=True, environment=()):
+        """`environment`: further variables, as NAME=VALUE."""
         port = free_port()
         directory = tempfile.mkdtemp(prefix=f"bench-{name}-", dir=self.work_dir)
         command = self.command(name, port, directory, aof, fsync) + list(extra)
+        if environment:
+            command = ["env", *environment] + command
         return Server(name, command, port, directory, self.cpu if pinned else None)
 
     def start_floor(self, name, request_bytes, reply):

@@ -2,7 +2,11 @@
 shrinking, threads. Each takes a Bench, and returns its part of the report."""
 
 import concurrent.futures
+import ctypes
+import mmap
+import os
 import statistics
+import tempfile
 import time
 
 import report
@@ -266,6 +270,75 @@ def watch_rewrite(bench, server):
 # ---- threads ----
 
 
+# ---- a disk that stalls ----
+
+
+STALL_SECONDS = 2
+# Where the words that hold calls are in test/faulty_disk.h's DiskControl, and whom they hold.
+STALLS = {"fsync": 28, "write": 24}
+FAULTY_DISK = "build/release/faulty-disk.so"
+
+
+class Disk:
+    """Rules the disk of test/faulty_disk.cc by the file that it maps."""
+
+    def __init__(self):
+        self.file = tempfile.NamedTemporaryFile(prefix="bench-disk-")
+        self.file.truncate(4096)
+        self.control = mmap.mmap(self.file.fileno(), 4096)
+        self.environment = [f"LD_PRELOAD={os.path.abspath(FAULTY_DISK)}",
+                            f"IGNIX_TEST_DISK={self.file.name}"]
+
+    def hold(self, offset, value):
+        self.control[offset:offset + 4] = value.to_bytes(4, "little")
+        word = ctypes.c_uint32.from_buffer(self.control, offset)
+        SYS_FUTEX, FUTEX_WAKE, EVERYBODY = 202, 1, 2**31 - 1
+        ctypes.CDLL(None).syscall(SYS_FUTEX, ctypes.byref(word), FUTEX_WAKE, EVERYBODY, 0, 0, 0)
+
+
+def run_stall(bench):
+    """GETs of some clients while the disk does not answer, and SETs of others wait for it."""
+    lines = []
+    for fsync, call in (("everysec", "fsync"), ("everysec", "write"), ("always", "fsync")):
+        for name in real_servers(bench):
+            if name == "redis" and call == "write":
+                continue  # writes by another call, which the faulty disk does not hold
+            found = stall_of(bench, name, fsync, call)
+            bench.results[f"stall/{fsync}/{call}/{name}"] = found
+            lines.append([f"{fsync}, {call}", name] +
+                         [report.number(found[when][figure]) for figure in ("p99_us", "max_us")
+                          for when in ("before", "during")])
+    header = ["appendfsync, what stalls", "server", "p99 before", "p99 with it", "max before",
+              "max with it"]
+    return (f"## A disk that stalls for {STALL_SECONDS} s: GETs of other clients, µs\n\n" +
+            report.table(header, lines))
+
+
+def stall_of(bench, name, fsync, call):
+    disk = Disk()
+    server = bench.launcher.start(name, aof=True, fsync=fsync, environment=disk.environment)
+    get, put = (["--command", command, "--keys", "100k", "--connections", "8", "--rate", "5000",
+                 "--seconds", str(2 * STALL_SECONDS)] for command in ("get", "set"))
+    try:
+        bench.fill(server, 100_000, VALUE_LENGTH)
+        with concurrent.futures.ThreadPoolExecutor(2) as pool:
+            runs = {}
+            for when in ("before", "during"):
+                gets = pool.submit(bench.run_load, server, get)
+                sets = pool.submit(bench.run_load, server, put)
+                bench.sleep(STALL_SECONDS / 2)
+                if when == "during":
+                    disk.hold(STALLS[call], 1)
+                    bench.sleep(STALL_SECONDS)
+                    disk.hold(STALLS[call], 0)
+                runs[when] = gets.result()
+                sets.result()
+        return runs
+    finally:
+        disk.hold(STALLS[call], 0)
+        server.stop()
+
+
 # ---- eviction ----
 
 
@@ -359,6 +432,7 @@ ROWS = {
     "load": ("loading at start", run_load),
     "rewrite": ("BGREWRITEAOF under load", run_rewrite),
     "fairness": ("latency of a quiet client beside flooding ones", run_fairness),
+    "stall": ("latency while the disk does not answer", run_stall),
     "evict": ("hit rate of a cache that is too small", run_evict),
     "threads": ("CPU of one and of two event loops", run_threads),
 }
