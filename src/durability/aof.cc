@@ -85,6 +85,7 @@ void Aof::adopt(int fd) {
 bool Aof::start(LogRing* ring, uint64_t size_bytes, FsyncPolicy policy, void (*on_progress)(void*),
                 void* context) {
   ring_ = ring;
+  ring_->on_wait([](void* self) { static_cast<Aof*>(self)->notify(); }, this);
   on_progress_ = on_progress;
   context_ = context;
   size_bytes_ = synced_bytes_ = base_bytes_ = size_bytes;
