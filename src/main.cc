@@ -19,6 +19,7 @@
 #include "base/clock.h"
 #include "base/cpus.h"
 #include "base/log.h"
+#include "base/memory.h"
 #include "base/version.h"
 #include "net/listener.h"
 #include "net/loop.h"
@@ -368,6 +369,7 @@ int stop(Process& process) {
 }  // namespace
 
 int main(int argc, char** argv) {
+  std::set_new_handler(end_without_memory);
   print_and_exit_if_asked(argc, argv);
   Process& process = *new Process;
   the_process = &process;

@@ -13,6 +13,7 @@
 #include <string>
 #include <vector>
 
+#include "base/array.h"
 #include "base/output.h"
 #include "store/keyspace.h"
 
@@ -56,9 +57,10 @@ class Snapshot {
   // a stripe should be locked.
   struct HeldEntry {
     int db;
-    std::string key;
     int64_t expiry_ms;
-    Block* value;  // with a reference
+    Block* value;      // with a reference
+    Block* key_block;  // of a long key; with a reference
+    size_t key_bytes;  // of another one, in held_keys
   };
   // Encodes entries one behind the other, each database named before its first.
   struct Sink : SnapshotSink {
@@ -67,13 +69,17 @@ class Snapshot {
     void save(int db, const Entry& entry) override;
     void flushed(int) override { owner.flushed_.store(true, std::memory_order_relaxed); }
     void append(int db, const Entry& entry);
+    void hold(int db, const Entry& entry);
     void name_database(int db);
     void put_held();  // encodes them
+    void swap_held(Sink& other);
+    void clear_held();
     void clear();
 
     Snapshot& owner;
     Output out;
-    std::vector<HeldEntry> held;
+    Array<HeldEntry> held;
+    Buffer held_keys;  // one behind the other
     size_t held_bytes = 0;
     int last_db = -1;
     bool failed = false;  // out of memory

@@ -52,6 +52,9 @@ void run_config_set(Call& call) {
       return call.reply.errorf("ERR Unknown option or number of arguments for CONFIG SET - '%.*s'",
                                int(call.words[i].size()), call.words[i].data());
     }
+    if (call.words[i + 1].size() > kConfigBytesMax) {
+      return reply_config_error(call, call.words[i], "the value is too long");
+    }
     for (size_t j = 2; j < i; j += 2) {
       if (!equal_ignoring_case(call.words[i], call.words[j])) continue;
       return reply_config_error(call, call.words[i], "duplicate parameter");

@@ -38,13 +38,16 @@ struct StoredValue {
 };
 
 // A database that was flushed: its entries are freed by and by, stripe by stripe (maintain()).
-struct FlushedAreas {
-  TableAreas* areas;
-  std::atomic<uint32_t> stripes_left;
-};
+struct FlushedAreas;
 struct FlushedTable {
   TableState state;
   FlushedAreas* flushed;
+  FlushedTable* next;  // of its stripe
+};
+struct FlushedAreas {
+  TableAreas* areas;
+  std::atomic<uint32_t> stripes_left;
+  std::unique_ptr<FlushedTable[]> tables;  // one of each stripe
 };
 
 struct alignas(64) Stripe {
@@ -54,9 +57,9 @@ struct alignas(64) Stripe {
   std::unique_ptr<WatchTable> watches;  // there too; nullptr: nobody watches a key of the stripe
   std::vector<TableState> others;
   EntryHeap heap;
-  uint64_t expired = 0;  // entries deleted because their time had come
-  uint64_t evicted = 0;  // because memory was short
-  std::vector<std::unique_ptr<FlushedTable>> flushed;
+  uint64_t expired = 0;             // entries deleted because their time had come
+  uint64_t evicted = 0;             // because memory was short
+  FlushedTable* flushed = nullptr;  // those that have entries left
 };
 
 class Keyspace {
@@ -326,7 +329,7 @@ class Keyspace {
   std::unique_ptr<std::atomic<TableAreas*>[]>
       areas_;  // changed with all stripes locked, or from null
   pthread_mutex_t areas_lock_ = PTHREAD_MUTEX_INITIALIZER;
-  std::vector<TableAreas*> spare_areas_;  // under areas_lock_; empty and zero
+  TableAreas* spare_areas_ = nullptr;  // under areas_lock_; empty and zero
 };
 
 class StripeGuard {
@@ -373,21 +376,26 @@ bool Keyspace::evict(int db, uint64_t hash, Ref ref, MayGo may_go, GoneSink& sin
   stripe.evicted++;
   constexpr size_t kMoves = 128;
   // The entries of a flushed table cannot be found by their keys, so they cannot be moved.
-  if (stripe.flushed.empty() && stripe.heap.is_sparse(bytes)) {
+  if (!stripe.flushed && stripe.heap.is_sparse(bytes)) {
     stripe.heap.compact(kMoves, [&](Ref from, Ref to) { fix_slot(number, from, to); });
   }
   return true;
 }
 
-// Locks the stripes of one command in ascending order, each once. Keeps its memory between uses.
+// Locks the stripes of one command in ascending order, each once.
 class StripeLocks {
  public:
+  // Before lock(): of these as well.
+  void add(const Keyspace& keyspace, uint64_t hash) {
+    const uint32_t index = keyspace.stripe_index(hash);
+    wanted_[index / 64] |= uint64_t(1) << index % 64;
+  }
   // `hashes` in any order, with repeats.
   void lock(Keyspace& keyspace, const uint64_t* hashes, size_t count);
   void unlock(Keyspace& keyspace);
 
  private:
-  std::vector<uint32_t> indexes_;
+  uint64_t wanted_[kStripesMax / 64] = {};  // a bit for each stripe
 };
 
 }  // namespace ignix
