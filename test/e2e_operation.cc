@@ -389,6 +389,19 @@ TEST(operation, short_of_memory) {
 #endif
 }
 
+// Directives of redis.conf that mean nothing here are read over, but no slip in one that does.
+TEST(operation, slips_in_directives_are_errors) {
+  for (const char* ours :
+       {"maxmemory-policy", "maxmemory-samples", "maxmemory-eviction-tenacity", "aof-fsync-error",
+        "aof-load-truncated", "lfu-log-factor", "lfu-decay-time", "active-expire",
+        "hll-sparse-max-bytes", "appendfsync"}) {
+    const std::string slip = "--" + std::string(ours, strlen(ours) - 1);
+    const Output output = run_program({ignix_path(), slip, "1"});
+    CHECK_EQ(output.status, 1);
+    CHECK_EQ(output.text, "ignix: unknown option '" + slip.substr(2) + "'\n");
+  }
+}
+
 // The parent of a server in the background knows whether it came up.
 // Where io_uring is forbidden, epoll does it all, unless io_uring was asked for by name.
 TEST(operation, without_newer_calls) {
