@@ -585,6 +585,33 @@ TEST(faults, writes_go_on_while_fsync_stalls) {
   disk.release(disk->hold_syncs);
 }
 
+// A signal ends a SAVE for which its loop waits; the rules still have a last word.
+TEST(faults, stopped_while_it_saves) {
+  FaultyDisk disk;
+  Server server(
+      {.arguments = {"--threads", "2", "--save", "3600 1"}, .environment = disk.environment()});
+  server.start();
+  Client saving(server), client(server);
+  const std::string value(10'000, 'v');
+  for (int i = 0; i < 200; i++) {
+    CHECK_EQ(client.command({"SET", "k" + std::to_string(i), value}), kOk);
+  }
+  disk->hold_writevs = 1;
+  CHECK(saving.send_command({"SAVE"}));
+  while (disk->writevs_held == 0) continue;
+  server.send_signal(SIGTERM);
+  CHECK(server.wait_log("received SIGTERM, stopping"));
+  disk.release(disk->hold_writevs);
+  CHECK_EQ(server.wait_exit(), 0);
+  const std::string log = server.log();
+  const size_t failed = log.find("saving failed: cancelled");
+  CHECK(failed != std::string::npos);
+  CHECK(log.find("saving is done: 200 keys", failed) != std::string::npos);
+  server.restart();
+  client.connect(server);
+  CHECK_EQ(client.command({"DBSIZE"}), integer(200));
+}
+
 // A client has sent more than the log has room for, and is gone before the disk takes it: all of it
 // is run. Some of it has been received by then, some has not.
 TEST(faults, client_leaves_while_a_write_stalls) {

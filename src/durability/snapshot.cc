@@ -144,7 +144,7 @@ bool Snapshot::write_all(int fd) {
     sized_db = walk.db;
     if (walked_.out.size() >= kWriteBytes && !flush(fd, walked_.out)) return false;
     if (!take_changed(fd)) return false;
-    if (cancelled_.load(std::memory_order_relaxed)) return fail("cancelled");
+    if (cancelled_ && cancelled_->load(std::memory_order_relaxed)) return fail("cancelled");
   } while (keyspace_.walk_snapshot(walk, walked_));
   return true;
 }

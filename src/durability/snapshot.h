@@ -31,15 +31,18 @@ struct SnapshotOptions {
 
 class Snapshot {
  public:
-  Snapshot(Keyspace& keyspace, SnapshotProgress& progress, SnapshotOptions options = {})
+  // While `cancelled`, if there is one, is true, write() gives up soon, with an error.
+  Snapshot(Keyspace& keyspace, SnapshotProgress& progress, SnapshotOptions options = {},
+           const std::atomic<bool>* cancelled = nullptr)
       : keyspace_(keyspace),
         progress_(progress),
         options_(options),
+        cancelled_(cancelled),
         changed_(*this),
         walked_(*this) {}
 
-  // The instant. `at_instant(context)` is called while all stripes are locked. The keyspace is
-  // shared. write() must follow, on any thread.
+  // The instant. `at_instant(context)` is called while all stripes are locked. Before it,
+  // Keyspace::set_shared(true). write() must follow, on any thread.
   void begin(void (*at_instant)(void*), void* context);
 
   // Writes all of it to `fd`, from where that stands, and brings it to the disk. False, with
@@ -48,9 +51,6 @@ class Snapshot {
 
   // Whether a flush took entries away that should have been saved. Any thread.
   bool was_flushed() const { return flushed_.load(std::memory_order_relaxed); }
-
-  // write() gives up soon, with an error. Any thread.
-  void cancel() { cancelled_.store(true, std::memory_order_relaxed); }
 
  private:
   // One with a long value, to be compressed by the snapshot's thread, since that takes longer than
@@ -104,13 +104,14 @@ class Snapshot {
   Keyspace& keyspace_;
   SnapshotProgress& progress_;
   const SnapshotOptions options_;
+  const std::atomic<bool>* const cancelled_;
   ChangedSink changed_;
   Sink walked_;
   std::vector<Sizes> sizes_;  // of the databases at the instant
   std::string error_;         // of write(); empty: none
   uint64_t crc_ = 0;
   uint64_t started_writing_ = 0;  // the kernel has been told to write up to here
-  std::atomic<bool> flushed_{false}, cancelled_{false};
+  std::atomic<bool> flushed_{false};
 };
 
 }  // namespace ignix
