@@ -104,7 +104,8 @@ bool LogRing::open(int writers) {
 }
 
 size_t LogRing::room() const {
-  const uint64_t used = tail_.load(std::memory_order_relaxed) - taken();
+  const uint64_t taken_before = taken();  // first: the tail is never behind it
+  const uint64_t used = tail_.load(std::memory_order_relaxed) - taken_before;
   return used < kLogRingBytes ? kLogRingBytes - used : 0;
 }
 
