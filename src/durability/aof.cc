@@ -325,6 +325,7 @@ void Aof::skip_to(uint64_t offset) {
   while (size_bytes() < offset) {
     const size_t bytes =
         size_t(std::min<uint64_t>(ring_->complete().size(), offset - size_bytes()));
+    if (bytes == 0) sched_yield();  // a record is being copied
     ring_->take(bytes);
     size_bytes_.store(size_bytes() + bytes, std::memory_order_relaxed);
   }
