@@ -70,15 +70,28 @@ Keyspace::~Keyspace() {
   }
 }
 
-// Under a limit on address space, the databases beyond the first make do with less.
-TableAreas* Keyspace::make_areas(int db) {
-  const size_t bytes = db && limited_ ? reserve_bytes_ / 16 : reserve_bytes_;
-  if (TableAreas* const areas = spare_areas_) {
-    spare_areas_ = areas->next_spare;
-    return areas;
+// The smallest that has so much address space, or nullptr. areas_lock_ is held.
+TableAreas* Keyspace::take_spare_areas(size_t least_bytes) {
+  TableAreas** found = nullptr;
+  for (TableAreas** at = &spare_areas_; *at; at = &(*at)->next_spare) {
+    const size_t bytes = (*at)->buckets.reserved();
+    if (bytes >= least_bytes && (!found || bytes < (*found)->buckets.reserved())) found = at;
   }
+  if (!found) return nullptr;
+  TableAreas* const areas = *found;
+  *found = areas->next_spare;
+  return areas;
+}
+
+// No less than the database has now. Under a limit on address space, the databases beyond the first
+// make do with little. nullptr if that is not to be had. areas_lock_ is held.
+TableAreas* Keyspace::make_areas(int db) {
+  const TableAreas* const now = areas_[db].load(std::memory_order_relaxed);
+  const size_t least = now ? now->buckets.reserved() : 0;
+  if (TableAreas* const areas = take_spare_areas(least)) return areas;
+  const size_t bytes = db && limited_ ? std::max(least, reserve_bytes_ / 16) : reserve_bytes_;
   TableAreas* areas = new (std::nothrow) TableAreas;
-  if (areas && !areas->reserve(bytes)) {
+  if (areas && (!areas->reserve(bytes) || areas->buckets.reserved() < least)) {
     delete areas;
     return nullptr;
   }

@@ -264,6 +264,7 @@ class Keyspace {
     return Ref(reinterpret_cast<const char*>(entry) - pool_.base()) / 8;
   }
   TableAreas* make_areas(int db);
+  TableAreas* take_spare_areas(size_t least_bytes);
   bool prepare_areas(int db);
   void drop_blocks(Entry* entry);
   void drop_value(Entry* entry);
