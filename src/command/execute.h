@@ -36,8 +36,9 @@ class Batch {
   bool empty() const { return requests_.empty(); }
 
   // Runs all in order, and forgets them. `on_blocked(tag, input_offset)` is called for the first
-  // command of each session that cannot be run now, because the log has no room, or the client has
-  // too many replies to read or waits; it and the later ones of that session have not been run.
+  // command of each session that cannot be run now, because the log has no room, a snapshot is
+  // behind, or the client has too many replies to read or waits; it and the later ones of that
+  // session have not been run.
   template <typename OnBlocked>
   void run(OnBlocked on_blocked) {
     prefetch();

@@ -35,7 +35,7 @@ class Counter {
 // What a loop tells of itself.
 struct alignas(64) LoopStatus {
   std::atomic<int64_t> clients{0};  // also those handed to it and not yet taken over
-  Counter changes;                  // since the last save and before
+  Counter changes;                  // made by this loop since the start
   Counter waiting;                  // clients of WAIT and WAITAOF
   Counter commands, errors, connections, rejected, input_bytes, output_bytes, reads, writes;
   Counter expire_us, expire_slices;  // time taken by active expiry; how often it had to go on later

@@ -2,8 +2,9 @@
 // in every database. All that belongs to a stripe (its tables, its heap, its counters) is guarded
 // by the stripe's one lock; whoever needs several takes them in ascending order.
 //
-// The keyspace knows nothing of time and of the log: expired entries are entries. What an access
-// to one of them means is decided by the commands (command/access.h).
+// The keyspace knows nothing of the log, and has no clock: it is told what time it is, for
+// expire_some(). Elsewhere expired entries are entries; what an access to one of them means is
+// decided by the commands (command/access.h).
 #pragma once
 
 #include <pthread.h>
@@ -117,7 +118,8 @@ class Keyspace {
     return areas ? areas->touched.load(std::memory_order_relaxed) : 0;
   }
 
-  // Makes `value` the value of `key`, in the place of what was there. Takes over a block's
+  // Makes `value` the value of `key`, in the place of what was there. Its bytes must not be an
+  // entry's of the stripe, which may be overwritten before they are read. Takes over a block's
   // reference, also when it fails. False if there is no memory: then nothing has changed. `clock`:
   // with kOldKeepsClock (store/usage.h) what was there keeps its own.
   bool put(int db, const Key& key, const StoredValue& value, int64_t expiry_ms, uint32_t clock);
@@ -230,7 +232,7 @@ class Keyspace {
   // with it. Returns whether the walk is still running. One thread at a time.
   bool expire_some(ExpiryWalk& walk, int64_t now_ms, GoneSink& sink);
 
-  // A snapshot (store/snapshot.h); the keyspace is shared meanwhile. All stripes are locked at its
+  // A snapshot (store/snapshot.h); set_shared(true) holds meanwhile. All stripes are locked at its
   // beginning. What is to be changed goes to `before_change`; the walk's sink is another. Steps of
   // the walk, from any one thread, until it returns false; then the end.
   void begin_snapshot(SnapshotSink* before_change);
@@ -310,8 +312,8 @@ class Keyspace {
   unsigned stripe_bits_ = 0;
   size_t reserve_bytes_ = 0;
   static inline constinit thread_local unsigned all_held_ = 0;  // calls of lock_all() not undone
-  bool shared_ = true;                                          // by more than one thread
-  bool limited_ = false;                                        // by RLIMIT_AS
+  bool shared_ = true;    // by more than one thread; set by who is alone
+  bool limited_ = false;  // by RLIMIT_AS; set by open()
   std::atomic<bool> changes_wait_{false};
   bool epoch_ = false;                // both are written with all stripes locked
   SnapshotSink* snapshot_ = nullptr;  // of the snapshot that is being walked
