@@ -1,5 +1,4 @@
 // INFO: text in Redis's sections, with the fields that clients and monitors read, and Ignix's own.
-#include <stdarg.h>
 #include <stdio.h>
 #include <sys/resource.h>
 #include <sys/sysinfo.h>
