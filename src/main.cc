@@ -19,6 +19,7 @@
 #include "base/clock.h"
 #include "base/cpus.h"
 #include "base/log.h"
+#include "base/memory.h"
 #include "base/version.h"
 #include "net/listener.h"
 #include "net/loop.h"
@@ -270,7 +271,7 @@ sigset_t handled_signals() {
   return set;
 }
 
-// Once a second: the rates of INFO.
+// Once a second: the rates of INFO, and how much memory there has been.
 void sample_rates(Server& server, uint64_t before[3], int64_t& before_ms) {
   const int64_t now_ms = monotonic_ms();
   const uint64_t passed_ms = uint64_t(std::max<int64_t>(1, now_ms - before_ms));
@@ -284,6 +285,7 @@ void sample_rates(Server& server, uint64_t before[3], int64_t& before_ms) {
     before[i] = now[i];
   }
   before_ms = now_ms;
+  server.note_memory(server.keyspace.held_bytes());
 }
 
 void wake_loops(Process& process) {
@@ -314,6 +316,12 @@ bool fsync_failure_stops(const Server& server) {
          server.config.aof_fsync_error == int64_t(FsyncErrorChoice::kStop);
 }
 
+// A SAVE, which its loop waits for, ends now; so does what else is being written.
+void begin_stop(Server& server) {
+  server.stopping.store(true, std::memory_order_release);
+  server.persist.cancel();
+}
+
 // Returns when the server is to stop.
 void wait_for_stop(Process& process) {
   Server& server = process.server;
@@ -325,8 +333,12 @@ void wait_for_stop(Process& process) {
     const timespec second = {1, 0};
     const int signal = sigtimedwait(&signals, nullptr, &second);
     if (signal == kLoadedSignal) continue;
-    if (signal > 0) return log_notice("received %s, stopping", name_of(signal));
+    if (signal > 0) {
+      begin_stop(server);
+      return log_notice("received %s, stopping", name_of(signal));
+    }
     if (fsync_failure_stops(server)) {
+      begin_stop(server);
       log_warning("fsync has failed and aof-fsync-error is 'stop': stopping");
       return;
     }
@@ -350,7 +362,6 @@ bool save_at_end(Server& server) {
 
 int stop(Process& process) {
   Server& server = process.server;
-  server.stopping.store(true, std::memory_order_release);
   wake_loops(process);
   for (int i = 0; i < server.loop_count; i++) process.loops[i]->join();
   process.listeners.close_all();
@@ -368,6 +379,7 @@ int stop(Process& process) {
 }  // namespace
 
 int main(int argc, char** argv) {
+  std::set_new_handler(end_without_memory);
   print_and_exit_if_asked(argc, argv);
   Process& process = *new Process;
   the_process = &process;

@@ -104,5 +104,24 @@ TEST(clients, wrong_subcommands) {
   CHECK_EQ(client.command({"CLIENT", "HELP"})[0], '*');
 }
 
+// CLIENT LIST shows the names of all.
+TEST(clients, names_are_limited) {
+  Server server;
+  server.start();
+  Client client(server);
+  const std::string longest(1024, 'n'), longer(1025, 'n');
+  for (const Argv& start : std::vector<Argv>{{"CLIENT", "SETNAME"},
+                                             {"CLIENT", "SETINFO", "LIB-NAME"},
+                                             {"CLIENT", "SETINFO", "LIB-VER"},
+                                             {"HELLO", "2", "SETNAME"}}) {
+    Argv good = start, bad = start;
+    good.push_back(longest);
+    bad.push_back(longer);
+    CHECK(client.command(good)[0] != '-');
+    CHECK_EQ(client.command(bad), "-ERR a name of more than 1024 bytes\r\n");
+  }
+  CHECK_EQ(client.command({"CLIENT", "GETNAME"}), bulk(longest));
+}
+
 }  // namespace
 }  // namespace test

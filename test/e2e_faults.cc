@@ -11,6 +11,7 @@
 #include <atomic>
 #include <memory>
 
+#include "base/limits.h"
 #include "client.h"
 #include "disk.h"
 #include "random.h"
@@ -582,6 +583,67 @@ TEST(faults, writes_go_on_while_fsync_stalls) {
   for (int i = 1; i <= 500; i++) CHECK_EQ(client.command({"INCR", "n"}), integer(i));
   CHECK(disk->syncs_held > 0);
   disk.release(disk->hold_syncs);
+}
+
+// A signal ends a SAVE for which its loop waits; the rules still have a last word.
+TEST(faults, stopped_while_it_saves) {
+  FaultyDisk disk;
+  Server server(
+      {.arguments = {"--threads", "2", "--save", "3600 1"}, .environment = disk.environment()});
+  server.start();
+  Client saving(server), client(server);
+  const std::string value(10'000, 'v');
+  for (int i = 0; i < 200; i++) {
+    CHECK_EQ(client.command({"SET", "k" + std::to_string(i), value}), kOk);
+  }
+  disk->hold_writevs = 1;
+  CHECK(saving.send_command({"SAVE"}));
+  while (disk->writevs_held == 0) continue;
+  server.send_signal(SIGTERM);
+  CHECK(server.wait_log("received SIGTERM, stopping"));
+  disk.release(disk->hold_writevs);
+  CHECK_EQ(server.wait_exit(), 0);
+  const std::string log = server.log();
+  const size_t failed = log.find("saving failed: cancelled");
+  CHECK(failed != std::string::npos);
+  CHECK(log.find("saving is done: 200 keys", failed) != std::string::npos);
+  server.restart();
+  client.connect(server);
+  CHECK_EQ(client.command({"DBSIZE"}), integer(200));
+}
+
+// A client has sent more than the log has room for, and is gone before the disk takes it: all of it
+// is run. Some of it has been received by then, some has not.
+TEST(faults, client_leaves_while_a_write_stalls) {
+  constexpr size_t kAhead = 280 * 1024;  // past kStalledInputBytes, within the socket's buffer
+  FaultyDisk disk;
+  ServerOptions options = durable("everysec", &disk);
+  options.arguments.insert(options.arguments.end(), {"--threads", "1"});
+  Server server(options);
+  server.start();
+  Client client(server), leaving(server);
+  CHECK_EQ(client.command({"SET", "a", "1"}), kOk);
+  disk->hold_pwrites = 1;
+  CHECK(leaving.send(encode({"CLIENT", "REPLY", "OFF"}) + encode({"SET", "a", "2"})));
+  while (disk->pwrites_held == 0) CHECK_EQ(client.command({"PING"}), "+PONG\r\n");
+  const std::string value(10'000, 'v');
+  int number = 0;
+  for (size_t sent = 0; sent < ignix::kLogRingBytes - ignix::kLogSlackBytes + kAhead; number++) {
+    const std::string text = encode({"SET", "k" + std::to_string(number), value});
+    CHECK(leaving.send(text));
+    sent += text.size();
+  }
+  leaving.close();
+  for (int i = 0; i < 10; i++) CHECK_EQ(client.command({"PING"}), "+PONG\r\n");
+  const std::string last = "k" + std::to_string(number - 1);
+  CHECK_EQ(client.command({"GET", last}), kNil);
+  disk.release(disk->hold_pwrites);
+  while (client.command({"INFO", "clients"}).find("connected_clients:1\r\n") == std::string::npos) {
+    continue;
+  }
+  for (int i = 0; i < number; i++) {
+    CHECK_EQ(client.command({"STRLEN", "k" + std::to_string(i)}), integer(10'000));
+  }
 }
 
 // A new file that is ready before the old one has what it begins with: those changes are in it, and

@@ -332,6 +332,76 @@ TEST(operation, limited_address_space) {
 #endif
 }
 
+// Whatever a client sends, a server that gets no memory refuses that, or the client, and goes on;
+// and what it has acknowledged it has.
+TEST(operation, short_of_memory) {
+#if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
+  constexpr size_t kMillion = 1'000'000;
+  Server server({.appendonly = true, .address_bytes = size_t(1) << 30});
+  server.start();
+  Client client(server);
+  const auto is_refused = [](const std::string& reply) {
+    return reply == Client::kClosed || reply.starts_with("-OOM ") ||
+           reply == "-ERR out of memory\r\n";
+  };
+  // More words, keys, pieces of a reply and of a transaction than there is memory for.
+  const auto words = [](const std::string& start, size_t count, const std::string& word) {
+    std::string text = start;
+    for (size_t i = 0; i < count; i++) text += word;
+    return text;
+  };
+  const std::string key = "$1\r\nk\r\n";
+  const std::string deletion =
+      words("*" + std::to_string(12 * kMillion + 1) + "\r\n$3\r\nDEL\r\n", 12 * kMillion, key);
+  client.send(deletion);
+  CHECK(is_refused(client.read_reply()));
+  client.connect(server);
+  CHECK_EQ(client.command({"MULTI"}), kOk);
+  const std::string queued =
+      words("*" + std::to_string(kMillion + 1) + "\r\n$3\r\nDEL\r\n", kMillion, key);
+  std::string reply;
+  for (int i = 0; i < 100; i++) {
+    client.send(queued);
+    reply = client.read_reply();
+    if (reply != "+QUEUED\r\n") break;
+  }
+  CHECK(is_refused(reply));
+  client.connect(server);
+  // A record longer than the ring needs as much again as its value.
+  int taken = 0;
+  for (; taken < 20; taken++) {
+    reply = client.command({"SET", "long" + std::to_string(taken), std::string(60 << 20, 'x')});
+    if (reply != kOk) break;
+  }
+  CHECK(is_refused(reply));
+  CHECK(taken > 0);
+  client.connect(server);
+  CHECK_EQ(client.command({"SET", "k", "v"}), kOk);
+  CHECK(server.running());
+  server.kill9();
+  server.options().address_bytes = 0;
+  server.restart();
+  client.connect(server);
+  CHECK_EQ(client.command({"GET", "k"}), bulk("v"));
+  for (int i = 0; i < taken; i++) {
+    CHECK_EQ(client.command({"STRLEN", "long" + std::to_string(i)}), integer(60 << 20));
+  }
+#endif
+}
+
+// Directives of redis.conf that mean nothing here are read over, but no slip in one that does.
+TEST(operation, slips_in_directives_are_errors) {
+  for (const char* ours :
+       {"maxmemory-policy", "maxmemory-samples", "maxmemory-eviction-tenacity", "aof-fsync-error",
+        "aof-load-truncated", "lfu-log-factor", "lfu-decay-time", "active-expire",
+        "hll-sparse-max-bytes", "appendfsync"}) {
+    const std::string slip = "--" + std::string(ours, strlen(ours) - 1);
+    const Output output = run_program({ignix_path(), slip, "1"});
+    CHECK_EQ(output.status, 1);
+    CHECK_EQ(output.text, "ignix: unknown option '" + slip.substr(2) + "'\n");
+  }
+}
+
 // The parent of a server in the background knows whether it came up.
 // Where io_uring is forbidden, epoll does it all, unless io_uring was asked for by name.
 TEST(operation, without_newer_calls) {

@@ -190,6 +190,7 @@ ssize_t write(int fd, const void* bytes, size_t size) { return put(fd, bytes, si
 ssize_t writev(int fd, const iovec* pieces, int count) {
   const File file = file_of(fd);
   if (!file.regular) return syscall(SYS_writev, fd, pieces, count);
+  wait_while_held(control->hold_writevs, control->writevs_held);
   if (control->torn) return put(fd, pieces[0].iov_base, pieces[0].iov_len, 0, false);
   if (bytes_to_write(1) < 0) return -1;
   const off_t offset = lseek(fd, 0, SEEK_CUR);

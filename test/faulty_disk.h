@@ -16,9 +16,10 @@ struct DiskControl {
   std::atomic<uint32_t> torn;          // 1: a write takes a part of what it is given
   std::atomic<uint64_t> random;        // state for the length of that part
 
-  // While these are 1, calls wait (futex): pwrite, by which the log is written, and every fsync.
-  std::atomic<uint32_t> hold_pwrites, hold_syncs;
-  std::atomic<uint32_t> pwrites_held, syncs_held;  // calls that wait now
+  // While these are 1, calls wait (futex): pwrite, by which the log is written, writev, by which
+  // snapshots are, and every fsync.
+  std::atomic<uint32_t> hold_pwrites, hold_writevs, hold_syncs;
+  std::atomic<uint32_t> pwrites_held, writevs_held, syncs_held;  // calls that wait now
 
   std::atomic<uint64_t> torn_writes, failed_writes, failed_syncs, syncs;  // so far
 };

@@ -1,6 +1,7 @@
 // The keyspace, against a plain map and under threads.
 #include <pthread.h>
 #include <sched.h>
+#include <sys/resource.h>
 
 #include <algorithm>
 #include <atomic>
@@ -560,6 +561,28 @@ TEST(keyspace, flush_by_and_by) {
   }
   check_empty(keyspace);
   CHECK_EQ(keyspace.used_bytes(), 0);
+}
+
+// Under a limit on address space database 0 has more of it than the others, and keeps it when these
+// and itself are flushed.
+TEST(keyspace, flushed_under_a_limit) {
+#if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
+  const rlimit limit = {size_t(1) << 30, size_t(1) << 30};
+  CHECK_EQ(setrlimit(RLIMIT_AS, &limit), 0);
+  Keyspace keyspace;
+  CHECK(keyspace.open(2, 2));
+  const auto fill = [&](int db, int keys) {
+    for (int i = 0; i < keys; i++) CHECK(put(keyspace, db, std::to_string(i), "1"));
+  };
+  for (int db : {1, 0, 1, 0}) {
+    fill(db, 20'000);
+    keyspace.lock_all();
+    keyspace.flush(db);
+    keyspace.unlock_all();
+    tidy(keyspace);
+  }
+  fill(0, 2'000'000);
+#endif
 }
 
 // Of every kind: a place in a slab, a mapping, a large mapping that is given back in steps.

@@ -49,12 +49,12 @@ TEST(output, random_against_a_string) {
           model += text;
           break;
         case 2:
-          output.append_shared(shared(text));
+          CHECK(output.append_shared(shared(text)));
           model += text;
           break;
         case 3: {  // what a reply does that is taken back
           CHECK(output.append("$1\r\n"));
-          output.append_shared(shared(text + "x"));
+          CHECK(output.append_shared(shared(text + "x")));
           if (random.below(2)) CHECK(output.append("\r\n"));
           output.truncate(before);
           break;
@@ -87,7 +87,7 @@ TEST(output, gather_in_parts) {
   for (int i = 0; i < 500; i++) {
     const std::string text = std::to_string(i) + ",";
     CHECK(output.append("[" + text));
-    output.append_shared(shared(text));
+    CHECK(output.append_shared(shared(text)));
     model += "[" + text + text;
   }
   while (!output.empty()) {

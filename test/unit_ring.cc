@@ -220,10 +220,11 @@ struct Consumer {
   }
 };
 
-TEST(ring, records_longer_than_the_ring) {
+void append_long_records(bool short_of_memory) {
   Random random(seed());
   LogRing ring;
   CHECK(ring.open(1));
+  if (short_of_memory) ring.be_short_of_memory();
   Consumer consumer{ring};
   consumer.start();
   std::string want;
@@ -237,6 +238,38 @@ TEST(ring, records_longer_than_the_ring) {
   }
   consumer.stop_at(want.size());
   CHECK(consumer.text == want);
+}
+
+TEST(ring, records_longer_than_the_ring) { append_long_records(false); }
+TEST(ring, records_longer_than_the_ring_without_memory) { append_long_records(true); }
+
+// Without memory for all of a group, its records come one by one.
+TEST(ring, groups_without_memory) {
+  LogRing ring;
+  CHECK(ring.open(1));
+  ring.be_short_of_memory();
+  const std::string a = encoded({"DEL", "a"}), select = encoded({"SELECT", "7"}),
+                    zero = encoded({"SELECT", "0"});
+  for (int records : {0, 1, 2, 3, 4}) {
+    for (int db : {0, 7}) {
+      std::string want, record = db ? select + a + zero : a;
+      ring.begin_group(ring.writer(0));
+      for (int i = 0; i < records; i++) {
+        append(ring, 0, db, {"DEL", "a"});
+        want += record;
+      }
+      const uint64_t end = ring.end_group(ring.writer(0));
+      CHECK_EQ(end, ring.tail());
+      if (records == 2) {
+        want = encoded({"MULTI"}) + (db ? select + a + a + zero : a + a) + encoded({"EXEC"});
+      }
+      if (records > 2 && db) {
+        want = select + a + a + zero;
+        for (int i = 2; i < records; i++) want += record;
+      }
+      CHECK_EQ(drain(ring), want);
+    }
+  }
 }
 
 // A value that can be checked from its writer and number alone.
@@ -276,11 +309,12 @@ struct Appender {
   }
 };
 
-TEST(ring, four_writers_keep_their_order) {
+void append_by_four(bool short_of_memory) {
   constexpr int kWriters = 4;
   const uint64_t records = 2'000;
   LogRing ring;
   CHECK(ring.open(kWriters));
+  if (short_of_memory) ring.be_short_of_memory();
   Consumer consumer{ring};
   consumer.start();
   std::vector<Appender> appenders;
@@ -311,6 +345,9 @@ TEST(ring, four_writers_keep_their_order) {
   }
   for (uint64_t count : next) CHECK_EQ(count, records);
 }
+
+TEST(ring, four_writers_keep_their_order) { append_by_four(false); }
+TEST(ring, four_writers_keep_their_order_without_memory) { append_by_four(true); }
 
 // One thread appends short records all the time, another one now and then a record longer than the
 // ring. The short record that is reserved right behind a long one has been announced at a place

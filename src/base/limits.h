@@ -55,12 +55,13 @@ constexpr int64_t kMaxClientsDefault = 10000;
 constexpr int kReservedDescriptors = 32;  // files, listeners
 constexpr int kDescriptorsPerLoop = 7;    // ring, epoll, mailbox, pipe, listeners
 constexpr int kAcceptRetryMs = 100;       // after running out of descriptors
+constexpr size_t kClientNameBytesMax = 1024;  // CLIENT SETNAME, SETINFO
 
 // Transactions. What is queued and watched counts for client-query-buffer-limit.
 constexpr size_t kWatchesMax = 1'000'000;             // of a client
 constexpr size_t kSpareTransactionBytes = 64 * 1024;  // kept by a loop for the next MULTI
 
-constexpr size_t kConfigBytesMax = 1 << 20;  // of the config file
+constexpr size_t kConfigBytesMax = 1 << 20;  // of the config file, and of a word of CONFIG SET
 
 // Threads, databases, stripes.
 constexpr int kThreadsMax = 256;

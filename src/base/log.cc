@@ -32,8 +32,6 @@ bool parse_log_level(std::string_view word, LogLevel& level) {
   return false;
 }
 
-const char* log_level_name(LogLevel level) { return kNames[int(level)]; }
-
 void set_log_level(LogLevel level) { current_level.store(level, std::memory_order_relaxed); }
 LogLevel log_level() { return current_level.load(std::memory_order_relaxed); }
 

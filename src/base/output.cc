@@ -28,7 +28,7 @@ void Output::consume_mixed(size_t bytes) {
   if (first_ == pieces_.size()) {
     drop_pieces();
   } else if (first_ >= kDonePiecesMax) {
-    pieces_.erase(pieces_.begin(), pieces_.begin() + ptrdiff_t(first_));
+    pieces_.remove_front(first_);
     first_ = 0;
   }
   own_.consume(bytes);
@@ -39,7 +39,7 @@ void Output::drop_pieces() {
   for (; first_ < pieces_.size(); first_++) {
     pieces_[first_].shared.drop(pieces_[first_].shared.owner);
   }
-  std::vector<Piece>().swap(pieces_);
+  pieces_.release();
   first_ = passed_ = shared_bytes_ = 0;
   can_lend_ = false;
 }
@@ -54,7 +54,7 @@ void Output::truncate(size_t bytes) {
     own_.truncate(own_before);
     shared_bytes_ -= last.shared.bytes.size();
     last.shared.drop(last.shared.owner);
-    pieces_.pop_back();
+    pieces_.truncate(pieces_.size() - 1);
   }
   own_.truncate(bytes - shared_bytes_);
   if (pieces_.size() == first_) drop_pieces();

@@ -7,8 +7,8 @@
 #include <cstddef>
 #include <string_view>
 #include <utility>
-#include <vector>
 
+#include "base/array.h"
 #include "base/buffer.h"
 
 namespace ignix {
@@ -39,11 +39,15 @@ class Output {
   void commit(size_t bytes) { own_.commit(bytes); }
   bool append(std::string_view bytes) { return own_.append(bytes); }
 
-  // Takes over the right to `shared`.
-  void append_shared(const SharedBytes& shared) {
-    pieces_.push_back({shared, passed_ + own_.size()});
+  // Takes over the right to `shared`, also where it is false: there is no memory.
+  bool append_shared(const SharedBytes& shared) {
+    if (!pieces_.push({shared, passed_ + own_.size()})) {
+      shared.drop(shared.owner);
+      return false;
+    }
     shared_bytes_ += shared.bytes.size();
     can_lend_ = can_lend_ || shared.lend;
+    return true;
   }
 
   // Takes bytes off the front.
@@ -85,7 +89,7 @@ class Output {
   void drop_pieces();
 
   Buffer own_;
-  std::vector<Piece> pieces_;
+  Array<Piece> pieces_;
   size_t first_ = 0;         // those before it are done
   size_t passed_ = 0;        // own bytes consumed since pieces_ was empty
   size_t shared_bytes_ = 0;  // left to send of the pieces

@@ -1,8 +1,8 @@
 // BITFIELD: integers of any width at any bit of a string.
 #include <algorithm>
 #include <cstring>
-#include <vector>
 
+#include "base/array.h"
 #include "base/bits.h"
 #include "base/number.h"
 #include "command/bits_access.h"
@@ -53,7 +53,7 @@ bool parse_overflow(Call& call, std::string_view text, Overflow& overflow) {
   return false;
 }
 
-bool parse_operations(Call& call, std::vector<FieldOperation>& operations) {
+bool parse_operations(Call& call, Array<FieldOperation>& operations) {
   Overflow overflow = Overflow::kWrap;
   for (size_t i = 2; i < call.word_count;) {
     const std::string_view word = call.words[i];
@@ -80,7 +80,10 @@ bool parse_operations(Call& call, std::vector<FieldOperation>& operations) {
         (writes && !integer_argument(call, call.words[i + 3], operation.argument))) {
       return false;
     }
-    operations.push_back(operation);
+    if (!operations.push(operation)) {
+      reply_out_of_memory(call);
+      return false;
+    }
     i += 3 + writes;
   }
   return true;
@@ -133,7 +136,7 @@ bool patch(Call& call, size_t offset, std::string_view bytes) {
 }
 
 // The string has all bits that the operations will write.
-bool grow(Call& call, const std::vector<FieldOperation>& operations, size_t length, bool& grown) {
+bool grow(Call& call, const Array<FieldOperation>& operations, size_t length, bool& grown) {
   uint64_t needed = 0;
   for (const FieldOperation& operation : operations) {
     if (operation.action != FieldAction::kGet) needed = std::max(needed, operation.end());
@@ -154,27 +157,40 @@ bool write_field(Call& call, std::string_view bytes, const FieldOperation& opera
   return patch(call, first, {window, count});
 }
 
-// Replies; returns whether it has changed something, or sets `failed`.
-bool run_operation(Call& call, const FieldOperation& operation, bool& failed) {
+// Replies. False if there is no memory for what it changes.
+bool run_operation(Call& call, const FieldOperation& operation, bool& changed) {
   StringScratch scratch;
   const std::string_view bytes = bytes_of(call.keyspace().find(call.db(), call.key(0)), scratch);
   const int64_t old = field_value(bytes, operation);
   int64_t value;
   if (operation.action == FieldAction::kGet) {
     call.reply.integer(old);
-    return false;
+    return true;
   }
   if (!new_value(operation, old, value)) {
     call.reply.null();
-    return false;
+    return true;
   }
-  if (value != old && !write_field(call, bytes, operation, value)) failed = true;
+  if (value != old) {
+    if (!write_field(call, bytes, operation, value)) return false;
+    changed = true;
+  }
   call.reply.integer(operation.action == FieldAction::kSet ? old : value);
-  return value != old;
+  return true;
+}
+
+// Of an operation that found no memory, and those behind it, nothing has come: the log has what
+// came of those before it. Read again, the command would do all of them.
+void log_partial_change(Call& call) {
+  StringScratch scratch;
+  const Key key = call.key(0);
+  const std::string_view bytes = bytes_of(call.keyspace().find(call.db(), key), scratch);
+  const std::string_view change[] = {"SET", key.text, bytes, "KEEPTTL"};
+  call.log_change(change, 4);
 }
 
 void run_operations(Call& call, bool read_only) {
-  std::vector<FieldOperation> operations;
+  Array<FieldOperation> operations;
   if (!parse_operations(call, operations)) return;
   bool writes = false;
   for (const FieldOperation& each : operations) writes |= each.action != FieldAction::kGet;
@@ -184,17 +200,19 @@ void run_operations(Call& call, bool read_only) {
   const Entry* entry = writes ? find_live(call, call.key(0)) : find_for_read(call, call.key(0));
   if (!check_type(call, entry, Type::kString)) return;
   StringScratch scratch;
-  bool changed = false, failed = false;
+  bool changed = false;
   if (!grow(call, operations, bytes_of(entry, scratch).size(), changed)) {
     return reply_out_of_memory(call);
   }
   const size_t mark = call.reply.mark();
   call.reply.array(int64_t(operations.size()));
-  for (const FieldOperation& each : operations) changed |= run_operation(call, each, failed);
+  for (const FieldOperation& each : operations) {
+    if (run_operation(call, each, changed)) continue;
+    if (changed) log_partial_change(call);
+    call.reply.rollback(mark);
+    return reply_out_of_memory(call);
+  }
   if (changed) call.log_change();
-  if (!failed) return;
-  call.reply.rollback(mark);
-  reply_out_of_memory(call);
 }
 
 }  // namespace

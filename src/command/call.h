@@ -2,6 +2,7 @@
 #pragma once
 
 #include <atomic>
+#include <cassert>
 #include <cstddef>
 #include <cstdint>
 #include <string_view>
@@ -34,8 +35,8 @@ struct Env {
   bool rdbcompression = true;            // for DUMP
   int64_t string_bytes_max = INT64_MAX;  // proto-max-bulk-len, for strings that are made here
   const std::atomic<int64_t>* hll_sparse_bytes = nullptr;  // hll-sparse-max-bytes
-  uint64_t changes = 0;                  // made by this loop so far
-  bool in_transaction = false;           // under the locks of an EXEC: nothing may wait for others
+  uint64_t changes = 0;                                    // made by this loop so far
+  bool in_transaction = false;  // under the locks of an EXEC: nothing may wait for others
   RandomNumbers random = RandomNumbers(random_hash_secret().a);
   TransactionPtr spare_transaction = nullptr;  // for the next MULTI
 };
@@ -47,14 +48,16 @@ struct Call {
   Reply& reply;
   const std::string_view* words;  // words[0] is the name
   size_t word_count;
-  const uint64_t* hashes;  // of the keys, in the order of the command's key range
+  const uint64_t* hashes;  // of the keys, in their order
 
   Keyspace& keyspace() const { return *env.keyspace; }
   int db() const { return session.db.load(std::memory_order_relaxed); }
 
-  // The command's key number `index`, from 0.
+  // The command's key number `index`, from 0. Where the row has a find_key, only the first is in
+  // the range: the others are for the command to find.
   Key key(size_t index) const {
     const KeyRange& keys = command.keys;
+    assert(index == 0 || !command.find_key);
     return {hashes[index], words[size_t(keys.first) + index * size_t(keys.step)]};
   }
 

@@ -16,7 +16,14 @@ bool printable_name(std::string_view name) {
   return std::all_of(name.begin(), name.end(), [](char c) { return c >= '!' && c <= '~'; });
 }
 
+bool check_name_length(Call& call, std::string_view name) {
+  if (name.size() <= kClientNameBytesMax) return true;
+  call.reply.errorf("ERR a name of more than %zu bytes", kClientNameBytesMax);
+  return false;
+}
+
 bool set_client_name(Call& call, std::string_view name) {
+  if (!check_name_length(call, name)) return false;
   if (!printable_name(name)) {
     call.reply.error("ERR Client names cannot contain spaces, newlines or special characters.");
     return false;
@@ -137,6 +144,7 @@ void run_client_setinfo(Call& call) {
     return call.reply.errorf("ERR Unrecognized option '%.*s'", int(call.words[2].size()),
                              call.words[2].data());
   }
+  if (!check_name_length(call, call.words[3])) return;
   if (!printable_name(call.words[3])) {
     return call.reply.errorf("ERR %s cannot contain spaces, newlines or special characters.",
                              is_name ? "lib-name" : "lib-ver");

@@ -66,28 +66,30 @@ void Batch::add(Session& session, size_t first_word, void* tag, size_t input_off
                      uint32_t(first_word),
                      uint32_t(word_count),
                      uint32_t(hashes_.size()),
-                     0};
+                     0,
+                     false};
   if (command && command->keys.first && command->arity_fits(word_count)) {
-    if (command->find_key) {
-      add_found_keys(*command, first_word);
-    } else {
-      const uint32_t keys = uint32_t(command->keys.count(word_count));
-      for (uint32_t i = 0; i < keys; i++) {
-        const size_t word = size_t(command->keys.first) + i * size_t(command->keys.step);
-        hashes_.push_back(env_.keyspace->key(words_[first_word + word]).hash);
-      }
-    }
+    request.lacks_memory = !add_keys(*command, first_word);
     request.hash_count = uint32_t(hashes_.size()) - request.first_hash;
   }
   requests_.push_back(request);
 }
 
-void Batch::add_found_keys(const Command& command, size_t first_word) {
+// False if there is no memory for the hashes of all.
+bool Batch::add_keys(const Command& command, size_t first_word) {
   const std::string_view* words = words_.data() + first_word;
   const size_t count = words_.size() - first_word;
-  for (size_t i = 0; const size_t word = command.find_key(words, count, i); i++) {
-    hashes_.push_back(env_.keyspace->key(words[word]).hash);
+  if (command.find_key) {
+    for (size_t i = 0; const size_t word = command.find_key(words, count, i); i++) {
+      if (!add_hash(words[word])) return false;
+    }
+    return true;
   }
+  const size_t keys = command.keys.count(count);
+  for (size_t i = 0; i < keys; i++) {
+    if (!add_hash(words[size_t(command.keys.first) + i * size_t(command.keys.step)])) return false;
+  }
+  return true;
 }
 
 // Commands behind one another are mostly for the same database.
@@ -108,8 +110,8 @@ void Batch::prefetch() const {
 void Batch::add_known(Session& session, const Command& command, size_t first_word, uint64_t hash,
                       size_t input_offset) {
   requests_.push_back({&session, nullptr, &command, input_offset, uint32_t(first_word),
-                       uint32_t(words_.size() - first_word), uint32_t(hashes_.size()), 1});
-  hashes_.push_back(hash);
+                       uint32_t(words_.size() - first_word), uint32_t(hashes_.size()), 1, false});
+  if (!hashes_.push(hash)) end_without_memory();
 }
 
 // A command that may write waits for a snapshot that cannot keep up, and needs room in the log.
@@ -137,13 +139,16 @@ bool Batch::admit(const Request& request) const {
 }
 
 // Whether the command must not be run, and that has been replied. `flags`: what it would do.
-bool Batch::refuse(Call& call, bool is_known, uint32_t flags) {
+bool Batch::refuse(Call& call, const Request& request, uint32_t flags) {
+  const bool is_known = request.command;
   if (!is_known && is_http(call.words[0])) {
     call.session.close_after_reply = true;
   } else if (!is_known) {
     reply_unknown_command(call);
   } else if (!call.command.arity_fits(call.word_count)) {
     reply_wrong_arity(call);
+  } else if (request.lacks_memory) {
+    reply_out_of_memory(call);
   } else if ((flags & kDenyOom) && env_.keyspace->over_limit() && !find_room()) {
     reply_out_of_memory(call);
   } else if ((flags & kWrite) && env_.log && env_.log->failure()) {
@@ -177,7 +182,7 @@ void Batch::execute(const Request& request) {
   commands_run_++;
   if (session.transaction) [[unlikely]] {
     run_in_multi(call, request);
-  } else if (!refuse(call, request.command, command.flags)) {
+  } else if (!refuse(call, request, command.flags)) {
     session.last_command.store(&command, std::memory_order_relaxed);
     run_locked(call, request.hash_count);
   } else if (command.run == run_exec) {
@@ -193,7 +198,7 @@ void Batch::execute(const Request& request) {
 }
 
 // What can be known to be wrong is replied now, and EXEC will refuse all of it.
-bool Batch::refuse_in_multi(Call& call, bool is_known) {
+bool Batch::refuse_in_multi(Call& call, const Request& request) {
   const Command& command = call.command;
   uint32_t flags = command.flags;
   if (command.run == run_exec) {
@@ -203,10 +208,10 @@ bool Batch::refuse_in_multi(Call& call, bool is_known) {
   }
   if (command.subcommands && call.word_count > 1) {
     reply_unknown_subcommand(call);
-  } else if (is_known && (flags & kNoMulti) && command.arity_fits(call.word_count)) {
+  } else if (request.command && (flags & kNoMulti) && command.arity_fits(call.word_count)) {
     call.reply.error("ERR Command not allowed inside a transaction");
   } else {
-    return refuse(call, is_known, flags);
+    return refuse(call, request, flags);
   }
   return true;
 }
@@ -217,7 +222,7 @@ void Batch::run_in_multi(Call& call, const Request& request) {
   Transaction& transaction = *session.transaction;
   const size_t mark = call.reply.mark();
   if (request.command) session.last_command.store(&call.command, std::memory_order_relaxed);
-  if (refuse_in_multi(call, request.command)) {
+  if (refuse_in_multi(call, request)) {
     transaction.set_failed();
     if (call.command.run == run_exec) abort_exec(call, mark);
   } else if (call.command.flags & kInMulti) {
@@ -255,7 +260,7 @@ void Batch::run_locked(Call& call, size_t hash_count) {
 void Batch::clear() {
   requests_.clear();
   words_.reset();
-  hashes_.clear();
+  hashes_.capacity() > 4 * kPrefetchKeys ? hashes_.release() : hashes_.clear();
 }
 
 // Only reached where no subcommand was found.

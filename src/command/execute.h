@@ -16,10 +16,7 @@ namespace ignix {
 
 class Batch {
  public:
-  explicit Batch(Env& env) : env_(env), room_maker_(env) {
-    requests_.reserve(kBatchCommands);
-    hashes_.reserve(kPrefetchKeys);
-  }
+  explicit Batch(Env& env) : env_(env), room_maker_(env) { requests_.reserve(kBatchCommands); }
 
   // The parser appends a command's words here; then add().
   Words& words() { return words_; }
@@ -39,8 +36,9 @@ class Batch {
   bool empty() const { return requests_.empty(); }
 
   // Runs all in order, and forgets them. `on_blocked(tag, input_offset)` is called for the first
-  // command of each session that cannot be run now, because the log has no room, or the client has
-  // too many replies to read or waits; it and the later ones of that session have not been run.
+  // command of each session that cannot be run now, because the log has no room, a snapshot is
+  // behind, or the client has too many replies to read or waits; it and the later ones of that
+  // session have not been run.
   template <typename OnBlocked>
   void run(OnBlocked on_blocked) {
     prefetch();
@@ -88,15 +86,17 @@ class Batch {
     size_t input_offset;
     uint32_t first_word, word_count;
     uint32_t first_hash, hash_count;
+    bool lacks_memory;  // for its hashes
   };
 
-  void add_found_keys(const Command& command, size_t first_word);
+  bool add_hash(std::string_view key) { return hashes_.push(env_.keyspace->key(key).hash); }
+  bool add_keys(const Command& command, size_t first_word);
   void prefetch() const;
   bool admit(const Request& request) const;
-  bool refuse(Call& call, bool is_known, uint32_t flags);
+  bool refuse(Call& call, const Request& request, uint32_t flags);
   void execute(const Request& request);
   bool find_room();
-  bool refuse_in_multi(Call& call, bool is_known);
+  bool refuse_in_multi(Call& call, const Request& request);
   void run_in_multi(Call& call, const Request& request);
   void run_locked(Call& call, size_t hash_count);
   void clear();
@@ -105,7 +105,7 @@ class Batch {
   RoomMaker room_maker_;
   std::vector<Request> requests_;
   Words words_;
-  std::vector<uint64_t> hashes_;
+  Array<uint64_t> hashes_;
   StripeLocks locks_;
   uint64_t commands_run_ = 0, error_replies_ = 0;
 };

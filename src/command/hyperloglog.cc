@@ -136,16 +136,19 @@ struct Union {
 
 // Of all keys. False, and the error is replied, if one is no HyperLogLog or damaged.
 bool unite_all(Call& call, Union& all) {
+  const bool is_logged = call.command.flags & kWrite;
   for (size_t i = 0; i + 1 < call.word_count; i++) {
-    const Entry* entry = find_for_read(call, call.key(i));
+    Entry* const entry = find_for_read(call, call.key(i));
     StringScratch scratch;
     std::string_view bytes;
     if (!hyperloglog_of(call, entry, scratch, bytes)) return false;
     if (!entry) continue;
     all.dense |= hll::is_dense(bytes);
-    if (hll::unite(bytes, all.ranks)) continue;
-    reply_damaged(call);
-    return false;
+    if (!hll::unite(bytes, all.ranks)) {
+      reply_damaged(call);
+      return false;
+    }
+    if (is_logged) call.keyspace().save_as_source(call.db(), entry);
   }
   return true;
 }

@@ -213,10 +213,16 @@ const Command* command_in_words(Call& call) {
   return nullptr;
 }
 
-std::vector<size_t> key_words(const Command& command, const std::string_view* words, size_t count) {
-  std::vector<size_t> found;
-  while (const size_t word = command.key_word(words, count, found.size())) found.push_back(word);
-  return found;
+// Which words behind the first two are keys of that command. False, and the error is replied, if
+// there is no memory.
+bool key_words(Call& call, const Command& command, Array<size_t>& found) {
+  const size_t count = call.word_count - 2;
+  while (const size_t word = command.key_word(call.words + 2, count, found.size())) {
+    if (found.push(word)) continue;
+    reply_out_of_memory(call);
+    return false;
+  }
+  return true;
 }
 
 uint32_t key_flags(const Command& command, size_t word) {
@@ -264,10 +270,11 @@ void run_command_info(Call& call) {
 }
 
 void run_command_docs(Call& call) {
-  std::vector<const Command*> found;
-  for (const Command* c = kCommands; call.word_count == 2 && c->name; c++) found.push_back(c);
+  Array<const Command*> found;
+  if (!found.reserve(std::max(call.word_count, command_count()))) return reply_out_of_memory(call);
+  for (const Command* c = kCommands; call.word_count == 2 && c->name; c++) found.put(c);
   for (size_t i = 2; i < call.word_count; i++) {
-    if (const Command* command = find_by_full_name(call.words[i])) found.push_back(command);
+    if (const Command* command = find_by_full_name(call.words[i])) found.put(command);
   }
   call.reply.map(int64_t(found.size()));
   for (const Command* command : found) reply_doc(call.reply, *command);
@@ -306,7 +313,8 @@ void run_command_list(Call& call) {
 void run_command_getkeys(Call& call) {
   const Command* command = command_in_words(call);
   if (!command) return;
-  const std::vector<size_t> keys = key_words(*command, call.words + 2, call.word_count - 2);
+  Array<size_t> keys;
+  if (!key_words(call, *command, keys)) return;
   call.reply.array(int64_t(keys.size()));
   for (size_t word : keys) call.reply.bulk(call.words[2 + word]);
 }
@@ -314,7 +322,8 @@ void run_command_getkeys(Call& call) {
 void run_command_getkeysandflags(Call& call) {
   const Command* command = command_in_words(call);
   if (!command) return;
-  const std::vector<size_t> keys = key_words(*command, call.words + 2, call.word_count - 2);
+  Array<size_t> keys;
+  if (!key_words(call, *command, keys)) return;
   call.reply.array(int64_t(keys.size()));
   for (size_t word : keys) {
     call.reply.array(2);

@@ -1,6 +1,7 @@
 // From a command's name to its row. On the path of every command: the name is folded to lower case
-// and compared sixteen bytes at once, found by one probe in nearly all cases.
+// and its first sixteen bytes are compared at once, found by one probe in nearly all cases.
 #include <algorithm>
+#include <cstdlib>
 #include <cstring>
 
 #include "base/load.h"
@@ -11,20 +12,21 @@ namespace ignix {
 namespace {
 
 constexpr size_t kPlaces = 1024;  // a power of two, many times the number of commands
-constexpr size_t kNameBytesMax = 16;
+constexpr size_t kFilledMax = kPlaces / 2;
+constexpr size_t kFoldedBytes = 16;
 
 struct Name {
   uint64_t low = 0, high = 0;
 
   // Folding is exact for letters: nothing but 'G' and 'g' becomes 'g'. Names with anything else in
-  // them are compared once more.
+  // them, and longer ones, are compared once more.
   explicit Name(std::string_view text) {
     if (text.size() < 8) {
       low = load_tail(text.data(), text.size());
     } else {
       memcpy(&low, text.data(), 8);
-      high =
-          text.size() < 16 ? load_tail(text.data() + 8, text.size() - 8) : load_8(text.data() + 8);
+      high = text.size() < kFoldedBytes ? load_tail(text.data() + 8, text.size() - 8)
+                                        : load_8(text.data() + 8);
     }
     low |= 0x2020202020202020;
     high |= 0x2020202020202020;
@@ -36,26 +38,27 @@ static_assert(kPlaces == 1 << 10, "place() yields ten bits");
 class Index {
  public:
   Index() {
+    size_t filled = 0;
     for (const Command* command = kCommands; command->name; command++) {
       const Name name{std::string_view(command->name)};
       size_t place = name.place();
       while (places_[place].command) place = (place + 1) % kPlaces;
+      if (++filled > kFilledMax) abort();  // more rows than anybody has thought of
       const std::string_view text = command->name;
       const bool letters =
           std::all_of(text.begin(), text.end(), [](char c) { return c >= 'a' && c <= 'z'; });
-      places_[place] = {name.low, name.high, command, uint32_t(text.size()), letters};
+      const bool exact = letters && text.size() <= kFoldedBytes;
+      places_[place] = {name.low, name.high, command, uint32_t(text.size()), exact};
     }
   }
 
   const Command* find(std::string_view text) const {
-    if (text.size() > kNameBytesMax) return nullptr;
     const Name name(text);
     for (size_t place = name.place(); places_[place].command; place = (place + 1) % kPlaces) {
       const Place& found = places_[place];
       if (found.low != name.low || found.high != name.high) continue;
-      if (found.name_bytes != text.size()) return nullptr;
-      if (found.letters || equal_ignoring_case(found.command->name, text)) return found.command;
-      return nullptr;
+      if (found.name_bytes != text.size()) continue;
+      if (found.exact || equal_ignoring_case(found.command->name, text)) return found.command;
     }
     return nullptr;
   }
@@ -65,7 +68,7 @@ class Index {
     uint64_t low, high;
     const Command* command;
     uint32_t name_bytes;
-    bool letters;  // and nothing else
+    bool exact;  // equal when low, high and the length are
   };
   Place places_[kPlaces] = {};
 };

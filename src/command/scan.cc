@@ -4,9 +4,9 @@
 // What has expired is not found, and is deleted when it is met.
 #include "store/scan.h"
 
-#include <string>
 #include <vector>
 
+#include "base/buffer.h"
 #include "base/glob.h"
 #include "base/number.h"
 #include "command/access.h"
@@ -20,21 +20,43 @@ constexpr int64_t kCountDefault = 10;
 constexpr int64_t kBucketsPerKey = 10;  // looked at, at most, for each key of COUNT
 constexpr int kDraws = 100, kRanked = 10;
 
+// Copies of keys that have expired, to be deleted when their bucket has been looked at. Where there
+// is no memory, one stays for somebody else to delete.
+class ExpiredKeys {
+ public:
+  void add(std::string_view key) {
+    const size_t bytes = key.size();
+    if (!keys_.reserve(sizeof bytes + bytes)) return;
+    keys_.append({reinterpret_cast<const char*>(&bytes), sizeof bytes});
+    keys_.append(key);
+  }
+  void delete_all(Call& call) {
+    while (!keys_.empty()) {
+      size_t bytes;
+      memcpy(&bytes, keys_.data(), sizeof bytes);
+      keys_.consume(sizeof bytes);
+      delete_expired(call, call.db(), call.keyspace().key({keys_.data(), bytes}));
+      keys_.consume(bytes);
+    }
+  }
+
+ private:
+  Buffer keys_;  // the length of each before it
+};
+
 // One step of a walk: visit(Entry&) for each key of a bucket.
 template <typename Visit>
 void walk_step(Call& call, ScanCursor& cursor, Visit visit) {
   StripeGuard guard(call.keyspace(), call.keyspace().stripe(cursor.stripe));
-  std::vector<std::string> expired;
+  ExpiredKeys expired;
   scan_step(call.keyspace(), call.db(), cursor, [&](Entry& entry) {
     if (entry.expired(call.env.now_ms)) {
-      expired.emplace_back(entry.key());
+      expired.add(entry.key());
     } else {
       visit(entry);
     }
   });
-  for (const std::string& key : expired) {
-    delete_expired(call, call.db(), call.keyspace().key(key));
-  }
+  expired.delete_all(call);
 }
 
 // A list of keys whose length is known at its end.

@@ -113,6 +113,8 @@ bool store_string(Call& call, const Key& key, std::string_view value, int64_t ex
          call.keyspace().put(call.db(), key, stored, expiry_ms, call.env.clock);
 }
 
+static_assert(kShareBytes > kEntryBytesMax);  // what is shared is in a block
+
 void reply_value(Call& call, const Entry* entry) {
   StringScratch scratch;
   if (!entry) return call.reply.null();

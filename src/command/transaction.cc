@@ -18,11 +18,10 @@ void Transaction::clear() {
     if (item.block) drop_block(item.block);
   }
   if (bytes_ + hashes_.size() * sizeof(uint64_t) > kSpareTransactionBytes) {
-    items_ = {};
-    word_bytes_ = {};
-    hashes_ = {};
-    argv_ = {};
-    locks_ = {};
+    items_.release();
+    word_bytes_.release();
+    hashes_.release();
+    argv_.release();
     words_.release();
   }
   items_.clear();
@@ -46,17 +45,20 @@ bool Transaction::add(const Call& call, size_t hash_count) {
       bytes += call.words[i].size();
     }
   }
-  if (!words_.reserve(bytes)) return false;
+  if (!words_.reserve(bytes) || !items_.reserve(items_.size() + 1) ||
+      !word_bytes_.reserve(word_bytes_.size() + call.word_count) ||
+      !argv_.reserve(call.word_count) || !hashes_.append(call.hashes, hash_count)) {
+    return false;
+  }
   if (item.block) {
     hold_block(item.block);
     bytes_ += item.block->total_bytes();
   }
   for (size_t i = 0; i < call.word_count; i++) {
-    word_bytes_.push_back(uint32_t(call.words[i].size()));
+    word_bytes_.put(uint32_t(call.words[i].size()));
     if (!item.block || i != item.block_word) words_.append(call.words[i]);
   }
-  hashes_.insert(hashes_.end(), call.hashes, call.hashes + hash_count);
-  items_.push_back(item);
+  items_.put(item);
   bytes_ +=
       sizeof(Item) + bytes + call.word_count * sizeof(uint32_t) + hash_count * sizeof(uint64_t);
   flags_ |= call.command.flags;
@@ -69,7 +71,7 @@ bool Transaction::add(const Call& call, size_t hash_count) {
 
 void Transaction::lock(Keyspace& keyspace, const Watch* watches) {
   if (needs_all_stripes_) return keyspace.lock_all();
-  for (; watches; watches = watches->of_client) hashes_.push_back(watches->hash);
+  for (; watches; watches = watches->of_client) locks_.add(keyspace, watches->hash);
   locks_.lock(keyspace, hashes_.data(), hashes_.size());
 }
 
@@ -89,7 +91,7 @@ void Transaction::run(Call& exec) {
     argv_.clear();
     for (size_t i = 0; i < item.word_count; i++, lengths++) {
       const bool in_block = item.block && i == item.block_word;
-      argv_.emplace_back(in_block ? item.block->data : bytes, *lengths);
+      argv_.put({in_block ? item.block->data : bytes, *lengths});
       if (!in_block) bytes += *lengths;
     }
     session.received = item.block;
@@ -155,7 +157,7 @@ bool any_expired(Call& call) {
   return false;
 }
 
-void prefetch(Call& call, const std::vector<uint64_t>& hashes) {
+void prefetch(Call& call, const Array<uint64_t>& hashes) {
   for (size_t i = 0; i < hashes.size(); i += kPrefetchKeys) {
     const size_t count = std::min<size_t>(kPrefetchKeys, hashes.size() - i);
     call.keyspace().prefetch(call.db(), hashes.data() + i, count);

@@ -12,8 +12,8 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <vector>
 
+#include "base/array.h"
 #include "base/buffer.h"
 #include "command/call.h"
 
@@ -50,7 +50,7 @@ class Transaction {
   // Empty again, and without much memory.
   void clear();
 
-  const std::vector<uint64_t>& hashes() const { return hashes_; }
+  const Array<uint64_t>& hashes() const { return hashes_; }
 
  private:
   struct Item {
@@ -60,11 +60,11 @@ class Transaction {
     size_t block_word;  // its number
   };
 
-  std::vector<Item> items_;
-  std::vector<uint32_t> word_bytes_;  // of all words, in order
-  Buffer words_;                      // but for those in blocks
-  std::vector<uint64_t> hashes_;      // of all keys, in order; behind them those of watched keys
-  std::vector<std::string_view> argv_;
+  Array<Item> items_;
+  Array<uint32_t> word_bytes_;    // of all words, in order
+  Buffer words_;                  // but for those in blocks
+  Array<uint64_t> hashes_;        // of all keys, in order
+  Array<std::string_view> argv_;  // of one of its commands, while it runs; has room for each
   StripeLocks locks_;
   size_t bytes_ = 0;
   uint32_t flags_ = 0;

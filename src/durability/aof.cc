@@ -85,6 +85,7 @@ void Aof::adopt(int fd) {
 bool Aof::start(LogRing* ring, uint64_t size_bytes, FsyncPolicy policy, void (*on_progress)(void*),
                 void* context) {
   ring_ = ring;
+  ring_->on_wait([](void* self) { static_cast<Aof*>(self)->notify(); }, this);
   on_progress_ = on_progress;
   context_ = context;
   size_bytes_ = synced_bytes_ = base_bytes_ = size_bytes;
@@ -324,6 +325,7 @@ void Aof::skip_to(uint64_t offset) {
   while (size_bytes() < offset) {
     const size_t bytes =
         size_t(std::min<uint64_t>(ring_->complete().size(), offset - size_bytes()));
+    if (bytes == 0) sched_yield();  // a record is being copied
     ring_->take(bytes);
     size_bytes_.store(size_bytes() + bytes, std::memory_order_relaxed);
   }

@@ -101,7 +101,7 @@ class Aof {
   void sleep_until_notified(int timeout_ms);
 
   std::string path_;
-  int fd_ = -1;
+  int fd_ = -1;  // once it runs, under sync_lock_ but for the AOF thread, which alone replaces it
   LogRing* ring_ = nullptr;
   void (*on_progress_)(void*) = nullptr;
   void* context_ = nullptr;
@@ -113,7 +113,8 @@ class Aof {
   std::atomic<uint64_t> size_bytes_{0};
   // The errno of each Trouble. The AOF thread writes the first, who holds sync_lock_ the second.
   std::atomic<int> failures_[2] = {};
-  std::atomic<uint64_t> base_bytes_{0};    // of the file before position 0 of the ring; wraps
+  // Of the file before position 0 of the ring; wraps. Written under sync_lock_.
+  std::atomic<uint64_t> base_bytes_{0};
   std::atomic<uint64_t> synced_bytes_{0};  // under sync_lock_
   uint64_t uncached_bytes_ = 0;            // under sync_lock_: so much was given up, at the start
   std::atomic<uint64_t> synced_{0};        // written under sync_lock_

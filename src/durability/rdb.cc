@@ -96,9 +96,8 @@ bool put_block(Output& out, Block* block) {
     return false;
   }
   hold_block(block);
-  out.append_shared(
+  return out.append_shared(
       {block->view(), block, [](void* held) { drop_block(static_cast<Block*>(held)); }});
-  return true;
 }
 
 }  // namespace

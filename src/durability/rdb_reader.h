@@ -41,7 +41,6 @@ class RdbReader {
 
   // What it is part of, once that has been read: an append-only file.
   bool aof_base() const { return aof_base_; }
-  int version() const { return version_; }
 
   uint64_t entry_offset() const { return entry_offset_; }  // of the type of the current entry
   uint64_t offset() const { return in_.offset(); }

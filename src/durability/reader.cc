@@ -122,7 +122,7 @@ AofReader::Step AofReader::read_record(Words& words) {
       error_ = "expected a line end behind a word";
       return Step::kBad;
     }
-    words.emplace_back(word, size_t(length));
+    words.push_back({word, size_t(length)});
     at = end;
   }
   record_bytes_ = at - start_;
@@ -141,7 +141,7 @@ AofReader::Result AofReader::next(Words& words) {
       const Step step = is_timestamp ? skip_timestamp() : read_record(words);
       if (step == Step::kDone && is_timestamp) continue;
       if (step == Step::kDone) return Result::kRecord;
-      words.resize(first_word);
+      words.truncate(first_word);
       if (step == Step::kBad) return Result::kDamaged;
     }
     if (at_end_) return buffer_.size() == start_ ? Result::kEnd : Result::kTruncated;

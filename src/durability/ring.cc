@@ -1,7 +1,10 @@
 #include "durability/ring.h"
 
+#include <time.h>
+
 #include <algorithm>
 #include <cassert>
+#include <cstdlib>
 #include <cstring>
 #include <new>
 
@@ -18,22 +21,21 @@ constexpr std::string_view kExec = "*1\r\n$4\r\nEXEC\r\n";
 
 size_t header_bytes(size_t number) { return 1 + digit_count(number) + 2; }
 
-char* put_header(char* p, char kind, size_t number) {
-  *p++ = kind;
-  p += format_integer(int64_t(number), p);
-  *p++ = '\r';
-  *p++ = '\n';
-  return p;
-}
+// Writes to memory that is there as a whole.
+struct Memory {
+  char* p;
 
-char* put_word(char* p, std::string_view word) {
-  p = put_header(p, '$', word.size());
-  if (!word.empty()) memcpy(p, word.data(), word.size());
-  p += word.size();
-  *p++ = '\r';
-  *p++ = '\n';
-  return p;
-}
+  void put(std::string_view bytes) {
+    if (!bytes.empty()) memcpy(p, bytes.data(), bytes.size());
+    p += bytes.size();
+  }
+  void put_header(char kind, size_t number) {
+    *p++ = kind;
+    p += format_integer(int64_t(number), p);
+    *p++ = '\r';
+    *p++ = '\n';
+  }
+};
 
 size_t command_bytes(const std::string_view* words, size_t count) {
   size_t bytes = header_bytes(count);
@@ -41,15 +43,14 @@ size_t command_bytes(const std::string_view* words, size_t count) {
   return bytes;
 }
 
-char* put_command(char* p, const std::string_view* words, size_t count) {
-  p = put_header(p, '*', count);
-  for (size_t i = 0; i < count; i++) p = put_word(p, words[i]);
-  return p;
-}
-
-char* put(char* p, std::string_view bytes) {
-  memcpy(p, bytes.data(), bytes.size());
-  return p + bytes.size();
+template <typename Out>
+void put_command(Out& out, const std::string_view* words, size_t count) {
+  out.put_header('*', count);
+  for (size_t i = 0; i < count; i++) {
+    out.put_header('$', words[i].size());
+    out.put(words[i]);
+    out.put("\r\n");
+  }
 }
 
 // The record that chooses a database.
@@ -58,7 +59,10 @@ class Select {
   explicit Select(int db) : words_{"SELECT", {number_, format_integer(db, number_)}} {}
   Select(const Select&) = delete;
   size_t bytes() const { return command_bytes(words_, 2); }
-  char* put(char* p) const { return put_command(p, words_, 2); }
+  template <typename Out>
+  void put(Out& out) const {
+    put_command(out, words_, 2);
+  }
 
  private:
   char number_[kIntegerBytesMax];
@@ -66,6 +70,31 @@ class Select {
 };
 
 }  // namespace
+
+// Writes to a place in the ring that crosses its end, or has yet to come free.
+class LogRing::Through {
+ public:
+  Through(LogRing& ring, Writer& writer, uint64_t at) : ring_(ring), writer_(writer), at_(at) {}
+  void put(std::string_view bytes) { ring_.write_through(writer_, at_, bytes); }
+  void put_header(char kind, size_t number) {
+    char text[kIntegerBytesMax + 3];
+    Memory memory = {text};
+    memory.put_header(kind, number);
+    put({text, size_t(memory.p - text)});
+  }
+
+ private:
+  LogRing& ring_;
+  Writer& writer_;
+  uint64_t at_;
+};
+
+LogRing::~LogRing() {
+  while (Aside* const aside = aside_) {
+    aside_ = aside->next;
+    free(aside);
+  }
+}
 
 bool LogRing::open(int writers) {
   bytes_.reset(new (std::nothrow) char[kLogRingBytes]);
@@ -75,7 +104,8 @@ bool LogRing::open(int writers) {
 }
 
 size_t LogRing::room() const {
-  const uint64_t used = tail_.load(std::memory_order_relaxed) - taken();
+  const uint64_t taken_before = taken();  // first: the tail is never behind it
+  const uint64_t used = tail_.load(std::memory_order_relaxed) - taken_before;
   return used < kLogRingBytes ? kLogRingBytes - used : 0;
 }
 
@@ -85,12 +115,12 @@ uint64_t LogRing::append(Writer& writer, int db, const std::string_view* words, 
   const Select select(db);
   size_t bytes = command_bytes(words, count);
   if (db) bytes += select.bytes() + kSelectZero.size();
-  Space space = reserve(writer, bytes);
-  char* p = space.out;
-  if (db) p = select.put(p);
-  p = put_command(p, words, count);
-  if (db) p = put(p, kSelectZero);
-  assert(size_t(p - space.out) == bytes);
+  const Space space = reserve(writer, bytes);
+  fill(writer, space, [&](auto& out) {
+    if (db) select.put(out);
+    put_command(out, words, count);
+    if (db) out.put(kSelectZero);
+  });
   return commit(writer, space);
 }
 
@@ -100,84 +130,128 @@ LogRing::Space LogRing::reserve(Writer& writer, size_t bytes) {
   writer.announced.store(tail_.load(std::memory_order_relaxed), std::memory_order_release);
   const uint64_t start = tail_.fetch_add(bytes, std::memory_order_seq_cst);
   const size_t place = start & (kLogRingBytes - 1);
-  const bool fits = start + bytes - taken() <= kLogRingBytes;
-  const bool direct = fits && place + bytes <= kLogRingBytes;
-  std::unique_ptr<Aside> aside;
-  if (!fits) aside = std::make_unique<Aside>(Aside{start, std::vector<char>(bytes)});
-  if (fits && !direct) writer.scratch.resize(bytes);
-  char* const out = direct ? bytes_.get() + place
-                    : fits ? writer.scratch.data()
-                           : aside->bytes.data();
-  return {out, bytes, start, fits, direct, std::move(aside)};
+  if (start + bytes - taken() <= kLogRingBytes) {
+    const bool is_whole = place + bytes <= kLogRingBytes;
+    return {start, bytes, is_whole ? bytes_.get() + place : nullptr, nullptr};
+  }
+  Aside* const aside =
+      short_of_memory_ ? nullptr : static_cast<Aside*>(malloc(sizeof(Aside) + bytes));
+  if (!aside) return {start, bytes, nullptr, nullptr};
+  aside->position = start;
+  aside->bytes = bytes;
+  return {start, bytes, aside->data, aside};
 }
 
-uint64_t LogRing::commit(Writer& writer, Space& space) {
-  if (!space.fits) {
+template <typename Write>
+void LogRing::fill(Writer& writer, const Space& space, Write write) {
+  if (space.out) {
+    Memory memory = {space.out};
+    write(memory);
+    assert(size_t(memory.p - space.out) == space.bytes);
+  } else {
+    Through through(*this, writer, space.start);
+    write(through);
+  }
+}
+
+uint64_t LogRing::commit(Writer& writer, const Space& space) {
+  if (space.aside) {
     pthread_mutex_lock(&aside_lock_);
-    aside_.push_back(std::move(space.aside));
-    aside_count_.store(aside_.size(), std::memory_order_release);
+    space.aside->next = aside_;
+    aside_ = space.aside;
+    aside_count_.fetch_add(1, std::memory_order_release);
     pthread_mutex_unlock(&aside_lock_);
-  } else if (!space.direct) {
-    copy_around(space.start, {space.out, space.bytes});
-    if (writer.scratch.capacity() > kLogSlackBytes) std::vector<char>().swap(writer.scratch);
   }
   writer.announced.store(Writer::kIdle, std::memory_order_release);
   return space.start + space.bytes;
 }
 
+void LogRing::write_through(Writer& writer, uint64_t& at, std::string_view bytes) {
+  while (!bytes.empty()) {
+    const size_t place = at & (kLogRingBytes - 1);
+    const size_t count = std::min({bytes.size(), wait_for_room(writer, at), kLogRingBytes - place});
+    memcpy(bytes_.get() + place, bytes.data(), count);
+    bytes.remove_prefix(count);
+    at += count;
+  }
+}
+
+// How many bytes may be written at position `at`, one at least. What stands before it is complete.
+size_t LogRing::wait_for_room(Writer& writer, uint64_t at) {
+  constexpr timespec kPause = {0, 100'000};
+  uint64_t end;
+  while ((end = taken() + kLogRingBytes) <= at) {
+    writer.announced.store(at, std::memory_order_release);
+    if (wake_) wake_(wake_context_);
+    nanosleep(&kPause, nullptr);
+  }
+  return size_t(end - at);
+}
+
+uint64_t LogRing::append_bytes(Writer& writer, std::string_view bytes) {
+  const Space space = reserve(writer, bytes.size());
+  fill(writer, space, [&](auto& out) { out.put(bytes); });
+  return commit(writer, space);
+}
+
 void LogRing::begin_group(Writer& writer) {
-  writer.in_group = true;
   writer.group_db = 0;
   writer.group_records = 0;
-  writer.group.assign(kMulti.begin(), kMulti.end());
+  writer.group.clear();
+  writer.in_group = writer.group.append(kMulti);
 }
 
 uint64_t LogRing::add_to_group(Writer& writer, int db, const std::string_view* words,
                                size_t count) {
   const Select select(db);
-  const size_t before = writer.group.size();
+  Buffer& group = writer.group;
   size_t bytes = command_bytes(words, count);
   if (db != writer.group_db) bytes += select.bytes();
-  writer.group.resize(before + bytes);
-  char* p = writer.group.data() + before;
-  if (db != writer.group_db) p = select.put(p);
-  p = put_command(p, words, count);
-  assert(size_t(p - writer.group.data()) == before + bytes);
+  const bool is_full = short_of_memory_ && writer.group_records == 2;
+  if (is_full || !group.reserve(bytes + kSelectZero.size() + kExec.size())) {
+    break_up(writer);
+    return append(writer, db, words, count);
+  }
+  Memory out = {group.room()};
+  if (db != writer.group_db) select.put(out);
+  put_command(out, words, count);
+  assert(size_t(out.p - group.room()) == bytes);
+  group.commit(bytes);
   writer.group_db = db;
   writer.group_records++;
   return tail_.load(std::memory_order_relaxed);
 }
 
-uint64_t LogRing::end_group(Writer& writer) {
+// Ends the group without MULTI and EXEC; what follows stands for itself. All of it is under the
+// same locks, so the order is right; but who reads a file that ends amid it finds only a part.
+uint64_t LogRing::break_up(Writer& writer) {
   writer.in_group = false;
   if (writer.group_records == 0) return tail_.load(std::memory_order_relaxed);
-  std::vector<char>& group = writer.group;
-  if (writer.group_db) group.insert(group.end(), kSelectZero.begin(), kSelectZero.end());
-  size_t begin = 0;
-  if (writer.group_records == 1) {
-    begin = kMulti.size();
-  } else {
-    group.insert(group.end(), kExec.begin(), kExec.end());
-  }
-  Space space = reserve(writer, group.size() - begin);
-  memcpy(space.out, group.data() + begin, space.bytes);
-  const uint64_t end = commit(writer, space);
-  if (group.capacity() > kLogSlackBytes) std::vector<char>().swap(group);
+  writer.group_records = 0;
+  Buffer& group = writer.group;
+  if (writer.group_db) group.append(kSelectZero);
+  group.consume(kMulti.size());
+  const uint64_t end = append_bytes(writer, {group.data(), group.size()});
+  group.clear();
+  if (group.capacity() > kLogSlackBytes) group.release();
   return end;
 }
 
-// A record that crosses the end of the ring.
-void LogRing::copy_around(uint64_t position, std::string_view bytes) {
-  const size_t place = position & (kLogRingBytes - 1);
-  const size_t first = kLogRingBytes - place;
-  memcpy(bytes_.get() + place, bytes.data(), first);
-  memcpy(bytes_.get(), bytes.data() + first, bytes.size() - first);
+uint64_t LogRing::end_group(Writer& writer) {
+  if (!writer.in_group || writer.group_records < 2) return break_up(writer);
+  writer.in_group = false;
+  Buffer& group = writer.group;
+  if (writer.group_db) group.append(kSelectZero);
+  group.append(kExec);
+  const uint64_t end = append_bytes(writer, {group.data(), group.size()});
+  if (group.capacity() > kLogSlackBytes) group.release();
+  return end;
 }
 
 const LogRing::Aside* LogRing::first_aside() const {
   const Aside* first = nullptr;
-  for (const auto& aside : aside_) {
-    if (!first || aside->position < first->position) first = aside.get();
+  for (const Aside* aside = aside_; aside; aside = aside->next) {
+    if (!first || aside->position < first->position) first = aside;
   }
   return first;
 }
@@ -195,8 +269,7 @@ std::string_view LogRing::complete() const {
     pthread_mutex_unlock(&aside_lock_);
     // Only this thread removes one, so it stays. Its position may lie behind what is complete.
     if (aside && aside->position <= start) {
-      return std::string_view(aside->bytes.data(), aside->bytes.size())
-          .substr(size_t(start - aside->position));
+      return std::string_view(aside->data, aside->bytes).substr(size_t(start - aside->position));
     }
     if (aside) end = std::min(end, aside->position);
   }
@@ -208,10 +281,15 @@ void LogRing::take(size_t bytes) {
   const uint64_t taken = taken_.load(std::memory_order_relaxed) + bytes;
   if (aside_count_.load(std::memory_order_acquire)) {
     pthread_mutex_lock(&aside_lock_);
-    std::erase_if(aside_, [&](const std::unique_ptr<Aside>& aside) {
-      return aside->position + aside->bytes.size() <= taken;
-    });
-    aside_count_.store(aside_.size(), std::memory_order_release);
+    for (Aside** at = &aside_; Aside* const aside = *at;) {
+      if (aside->position + aside->bytes > taken) {
+        at = &aside->next;
+        continue;
+      }
+      *at = aside->next;
+      free(aside);
+      aside_count_.fetch_sub(1, std::memory_order_release);
+    }
     pthread_mutex_unlock(&aside_lock_);
   }
   taken_.store(taken, std::memory_order_release);

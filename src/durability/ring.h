@@ -11,7 +11,9 @@
 // A record for which there is no room, because it is longer than the ring or because the disk is
 // slow, is kept aside, at its position in the order. So appending never waits: it is done under the
 // locks of stripes. What keeps the memory bounded is that commands are only admitted while there is
-// room (command/execute.cc).
+// room (command/execute.cc). Only where there is no memory for that, the writer waits, locks and
+// all, and writes the record piece by piece as its place in the ring comes free: a change that has
+// been made is never missing.
 //
 // The records are RESP commands, as in Redis's AOF, and are for database 0 unless they stand
 // between a SELECT and a SELECT 0, which are appended with them as one. What a transaction has
@@ -24,8 +26,8 @@
 #include <cstdint>
 #include <memory>
 #include <string_view>
-#include <vector>
 
+#include "base/buffer.h"
 #include "base/limits.h"
 
 namespace ignix {
@@ -37,16 +39,25 @@ class LogRing {
     static constexpr uint64_t kIdle = UINT64_MAX;
     std::atomic<uint64_t> announced{kIdle};
     // The owner's.
-    std::vector<char> scratch;  // for records that cross the end of the ring
     bool in_group = false;
     int group_db = 0;  // which the group has selected so far
     size_t group_records = 0;
-    std::vector<char> group;  // with MULTI before its records
+    Buffer group;  // with MULTI before its records
   };
+
+  ~LogRing();
 
   // False if there is no memory.
   bool open(int writers);
+  // `wake(context)` is called while a writer waits for the AOF thread. Before anything is appended.
+  void on_wait(void (*wake)(void*), void* context) {
+    wake_ = wake;
+    wake_context_ = context;
+  }
   Writer& writer(int index) { return writers_[index]; }
+
+  // For tests: as if there were no memory for what is kept aside and for groups.
+  void be_short_of_memory() { short_of_memory_ = true; }
 
   // Appends one command; returns the position behind it.
   uint64_t append(Writer& writer, int db, const std::string_view* words, size_t count);
@@ -54,7 +65,7 @@ class LogRing {
   // What the writer appends from here on is kept, until end_group() appends all of it as one,
   // between MULTI and EXEC: who reads the file finds all of it or nothing. One record alone needs
   // no MULTI, and none is nothing. end_group() returns the position behind; append() meanwhile one
-  // before.
+  // before. Where there is no memory for all of it, it is appended in parts.
   void begin_group(Writer& writer);
   uint64_t end_group(Writer& writer);
 
@@ -76,30 +87,40 @@ class LogRing {
  private:
   struct Aside {
     uint64_t position;
-    std::vector<char> bytes;
+    size_t bytes;
+    Aside* next;
+    char data[];
   };
 
   // Where the bytes of one record, or of several, are written before they are committed.
   struct Space {
-    char* out;
-    size_t bytes;
     uint64_t start;
-    bool fits, direct;
-    std::unique_ptr<Aside> aside;
+    size_t bytes;
+    char* out;     // nullptr: by write_through()
+    Aside* aside;  // nullptr: in the ring
   };
+  class Through;
   Space reserve(Writer& writer, size_t bytes);
-  uint64_t commit(Writer& writer, Space& space);
+  template <typename Write>
+  void fill(Writer& writer, const Space& space, Write write);
+  uint64_t commit(Writer& writer, const Space& space);
+  uint64_t append_bytes(Writer& writer, std::string_view bytes);
   uint64_t add_to_group(Writer& writer, int db, const std::string_view* words, size_t count);
-  void copy_around(uint64_t position, std::string_view bytes);
+  uint64_t break_up(Writer& writer);
+  void write_through(Writer& writer, uint64_t& at, std::string_view bytes);
+  size_t wait_for_room(Writer& writer, uint64_t at);
   // The record kept aside with the lowest position, or nullptr. aside_lock_ is held.
   const Aside* first_aside() const;
 
   std::unique_ptr<char[]> bytes_;
   std::unique_ptr<Writer[]> writers_;
   int writer_count_ = 0;
+  void (*wake_)(void*) = nullptr;
+  void* wake_context_ = nullptr;
+  bool short_of_memory_ = false;
   std::atomic<int> failure_{0};  // the AOF's threads write it
   mutable pthread_mutex_t aside_lock_ = PTHREAD_MUTEX_INITIALIZER;
-  std::vector<std::unique_ptr<Aside>> aside_;   // under aside_lock_
+  Aside* aside_ = nullptr;                      // under aside_lock_
   std::atomic<size_t> aside_count_{0};          // written under aside_lock_
   alignas(64) std::atomic<uint64_t> tail_{0};   // writers
   alignas(64) std::atomic<uint64_t> taken_{0};  // the AOF thread writes it

@@ -23,13 +23,24 @@ void Snapshot::Sink::name_database(int db) {
   last_db = db;
 }
 
+void Snapshot::Sink::hold(int db, const Entry& entry) {
+  HeldEntry one = {db, entry.expiry_ms(), entry.block(), entry.key_block(), 0};
+  if (!one.key_block) one.key_bytes = entry.stored_key().size();
+  const bool keeps_key = one.key_block || held_keys.append(entry.stored_key());
+  if (!keeps_key || !held.push(one)) {
+    failed = true;
+    return;
+  }
+  hold_block(one.value);
+  if (one.key_block) hold_block(one.key_block);
+  held_bytes += one.value->length_bytes;
+}
+
 void Snapshot::Sink::append(int db, const Entry& entry) {
   owner.progress_.keys_done.fetch_add(1, std::memory_order_relaxed);
   Block* const value = entry.encoding() == Encoding::kBlock ? entry.block() : nullptr;
   if (value && owner.options_.rdbcompression && value->length_bytes <= kCompressBytesMax) {
-    hold_block(value);
-    held.push_back({db, std::string(entry.key()), entry.expiry_ms(), value});
-    held_bytes += value->length_bytes;
+    hold(db, entry);
     return;
   }
   name_database(db);
@@ -37,20 +48,36 @@ void Snapshot::Sink::append(int db, const Entry& entry) {
 }
 
 void Snapshot::Sink::put_held() {
+  const char* keys = held_keys.data();
   for (const HeldEntry& entry : held) {
+    const std::string_view key =
+        entry.key_block ? entry.key_block->view() : std::string_view(keys, entry.key_bytes);
     name_database(entry.db);
-    if (!rdb::put_compressed_entry(out, entry.key, entry.expiry_ms, entry.value)) failed = true;
+    if (!rdb::put_compressed_entry(out, key, entry.expiry_ms, entry.value)) failed = true;
+    keys += entry.key_bytes;
+  }
+  clear_held();
+}
+
+void Snapshot::Sink::clear_held() {
+  for (const HeldEntry& entry : held) {
     drop_block(entry.value);
+    if (entry.key_block) drop_block(entry.key_block);
   }
   held.clear();
+  held_keys.clear();
   held_bytes = 0;
+}
+
+void Snapshot::Sink::swap_held(Sink& other) {
+  held.swap(other.held);
+  held_keys.swap(other.held_keys);
+  std::swap(held_bytes, other.held_bytes);
 }
 
 void Snapshot::Sink::clear() {
   out.clear();
-  for (const HeldEntry& entry : held) drop_block(entry.value);
-  held.clear();
-  held_bytes = 0;
+  clear_held();
 }
 
 void Snapshot::Sink::save(int db, const Entry& entry) { append(db, entry); }
@@ -117,7 +144,7 @@ bool Snapshot::write_all(int fd) {
     sized_db = walk.db;
     if (walked_.out.size() >= kWriteBytes && !flush(fd, walked_.out)) return false;
     if (!take_changed(fd)) return false;
-    if (cancelled_.load(std::memory_order_relaxed)) return fail("cancelled");
+    if (cancelled_ && cancelled_->load(std::memory_order_relaxed)) return fail("cancelled");
   } while (keyspace_.walk_snapshot(walk, walked_));
   return true;
 }
@@ -125,16 +152,13 @@ bool Snapshot::write_all(int fd) {
 // What the loops have saved goes to the file between two steps of the walk.
 bool Snapshot::take_changed(int fd) {
   Output taken;
-  std::vector<HeldEntry> held;
   walked_.put_held();
   pthread_mutex_lock(&changed_.lock);
   taken.swap(changed_.out);
-  held.swap(changed_.held);
-  changed_.held_bytes = 0;
+  walked_.swap_held(changed_);  // whose place none have
   changed_.last_db = -1;
   const bool failed = changed_.failed;
   pthread_mutex_unlock(&changed_.lock);
-  walked_.held.swap(held);
   if (failed || walked_.failed) return fail("out of memory");
   if (taken.empty() && walked_.held.empty()) return true;
   // The walk's own are for the database that was named before them.

@@ -13,6 +13,7 @@
 #include <string>
 #include <vector>
 
+#include "base/array.h"
 #include "base/output.h"
 #include "store/keyspace.h"
 
@@ -30,15 +31,18 @@ struct SnapshotOptions {
 
 class Snapshot {
  public:
-  Snapshot(Keyspace& keyspace, SnapshotProgress& progress, SnapshotOptions options = {})
+  // While `cancelled`, if there is one, is true, write() gives up soon, with an error.
+  Snapshot(Keyspace& keyspace, SnapshotProgress& progress, SnapshotOptions options = {},
+           const std::atomic<bool>* cancelled = nullptr)
       : keyspace_(keyspace),
         progress_(progress),
         options_(options),
+        cancelled_(cancelled),
         changed_(*this),
         walked_(*this) {}
 
-  // The instant. `at_instant(context)` is called while all stripes are locked. The keyspace is
-  // shared. write() must follow, on any thread.
+  // The instant. `at_instant(context)` is called while all stripes are locked. Before it,
+  // Keyspace::set_shared(true). write() must follow, on any thread.
   void begin(void (*at_instant)(void*), void* context);
 
   // Writes all of it to `fd`, from where that stands, and brings it to the disk. False, with
@@ -48,17 +52,15 @@ class Snapshot {
   // Whether a flush took entries away that should have been saved. Any thread.
   bool was_flushed() const { return flushed_.load(std::memory_order_relaxed); }
 
-  // write() gives up soon, with an error. Any thread.
-  void cancel() { cancelled_.store(true, std::memory_order_relaxed); }
-
  private:
   // One with a long value, to be compressed by the snapshot's thread, since that takes longer than
   // a stripe should be locked.
   struct HeldEntry {
     int db;
-    std::string key;
     int64_t expiry_ms;
-    Block* value;  // with a reference
+    Block* value;      // with a reference
+    Block* key_block;  // of a long key; with a reference
+    size_t key_bytes;  // of another one, in held_keys
   };
   // Encodes entries one behind the other, each database named before its first.
   struct Sink : SnapshotSink {
@@ -67,13 +69,17 @@ class Snapshot {
     void save(int db, const Entry& entry) override;
     void flushed(int) override { owner.flushed_.store(true, std::memory_order_relaxed); }
     void append(int db, const Entry& entry);
+    void hold(int db, const Entry& entry);
     void name_database(int db);
     void put_held();  // encodes them
+    void swap_held(Sink& other);
+    void clear_held();
     void clear();
 
     Snapshot& owner;
     Output out;
-    std::vector<HeldEntry> held;
+    Array<HeldEntry> held;
+    Buffer held_keys;  // one behind the other
     size_t held_bytes = 0;
     int last_db = -1;
     bool failed = false;  // out of memory
@@ -98,13 +104,14 @@ class Snapshot {
   Keyspace& keyspace_;
   SnapshotProgress& progress_;
   const SnapshotOptions options_;
+  const std::atomic<bool>* const cancelled_;
   ChangedSink changed_;
   Sink walked_;
   std::vector<Sizes> sizes_;  // of the databases at the instant
   std::string error_;         // of write(); empty: none
   uint64_t crc_ = 0;
   uint64_t started_writing_ = 0;  // the kernel has been told to write up to here
-  std::atomic<bool> flushed_{false}, cancelled_{false};
+  std::atomic<bool> flushed_{false};
 };
 
 }  // namespace ignix

@@ -54,6 +54,8 @@ struct Connection : Client {
   bool awaits_writable = false;  // the kernel took a part of the output, or (io_uring) is at it
   bool writable = false;         // and can take more now
 
+  bool hung_up = false;  // epoll's alone: both directions are shut, and it is not watched
+
   // io_uring's alone.
   Output sending;                      // in the hands of the kernel
   std::unique_ptr<Gathered> gathered;  // `sending` as the kernel sees it, if it has shared pieces

@@ -82,8 +82,18 @@ class EpollIo : public Io {
 
   void update(Connection& c) {
     const bool reads = !c.reading_paused && !c.at_eof;
-    control(EPOLL_CTL_MOD, c.fd, (reads ? EPOLLIN : 0u) | (c.awaits_writable ? EPOLLOUT : 0u),
+    if (c.hung_up && !reads) return;
+    control(c.hung_up ? EPOLL_CTL_ADD : EPOLL_CTL_MOD, c.fd,
+            (reads ? EPOLLIN : 0u) | (c.awaits_writable ? EPOLLOUT : 0u),
             reinterpret_cast<uint64_t>(&c));
+    c.hung_up = false;
+  }
+
+  // The client reads nothing more, which the next send finds out; but what it has sent is still
+  // run. The kernel would report it for ever.
+  void hang_up(Connection& c) {
+    c.hung_up = c.writable = true;
+    control(EPOLL_CTL_DEL, c.fd, 0, 0);
   }
 
   void accept_from(int listener, Turn& turn);
@@ -165,8 +175,7 @@ void EpollIo::wait(int timeout_ms, Turn& turn) {
     } else {
       if (what & EPOLLOUT) c.writable = true;
       if ((what & (EPOLLIN | EPOLLHUP)) && !c.reading_paused && !c.at_eof) receive(c);
-      // Both directions are shut: whatever is left cannot be sent.
-      if ((what & EPOLLHUP) && (c.reading_paused || c.at_eof)) c.broken = true;
+      if ((what & EPOLLHUP) && (c.reading_paused || c.at_eof)) hang_up(c);
     }
     turn.ready.push_back(&c);
   }

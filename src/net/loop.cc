@@ -17,7 +17,6 @@
 #include <errno.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
-#include <signal.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/un.h>
@@ -483,12 +482,12 @@ void Loop::receive_into_block(Connection& c) {
   if (start + length > query_limit_bytes_) return;  // let it come that far
   Block* block = server_.keyspace.blocks().make_empty(length);
   if (!block) return;
+  if (!c.parser.divert(block->data)) return drop_block(block);
   memcpy(block->data, c.input.data() + start, here);
   c.input.truncate(start);
   c.received = block;
   c.received_bytes = here;
   c.received_at = start;
-  c.parser.divert(block->data);
   c.careful = kCarefulReads;
   io_->change_receive(c);
 }
@@ -531,7 +530,7 @@ void Loop::parse(Connection& c) {
       return;
     }
     if (c.parser.consumed() > query_limit_bytes_) {
-      batch_.words().resize(first_word);
+      batch_.words().truncate(first_word);
       return close_too_long(c);
     }
     const size_t start = c.parsed;

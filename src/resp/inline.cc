@@ -66,7 +66,8 @@ bool split_inline(std::string_view text, Words& words) {
   // Without quotes the words are parts of the line as it is. With them they are unquoted in a copy,
   // where they only shrink.
   char* line = const_cast<char*>(text.data());
-  if (text.find_first_of("\"'") != text.npos) line = words.lines.emplace_back(text).data();
+  if (text.find_first_of("\"'") != text.npos) line = words.keep_line(text);
+  if (!line) return text.empty();
   const size_t length = text.size(), first_word = words.size();
   size_t i = 0;
   for (;;) {
@@ -79,7 +80,7 @@ bool split_inline(std::string_view text, Words& words) {
       const char c = line[i];
       if (c == '"' || c == '\'') {
         if (!read_quoted(line, length, c, ++i, out)) {
-          words.resize(first_word);
+          words.truncate(first_word);
           return false;
         }
         break;
@@ -88,7 +89,10 @@ bool split_inline(std::string_view text, Words& words) {
       out++;
       i++;
     }
-    words.emplace_back(line + start, out - start);
+    if (!words.push({line + start, out - start})) {
+      words.truncate(first_word);
+      return false;
+    }
   }
 }
 

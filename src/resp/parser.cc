@@ -13,6 +13,11 @@
 #include "resp/swar.h"
 
 namespace ignix {
+namespace {
+
+constexpr const char* kNoMemory = "out of memory";
+
+}  // namespace
 
 ParseStatus Parser::fail(std::string text) {
   error_ = std::move(text);
@@ -22,9 +27,11 @@ ParseStatus Parser::fail(std::string text) {
 // Keeps the words found so far as offsets, since the bytes may move before the next call.
 ParseStatus Parser::suspend(const char* data, Words& words, size_t first_word) {
   for (size_t i = first_word; i < words.size(); i++) {
-    partial_.push_back({size_t(words[i].data() - data), words[i].size(), nullptr});
+    if (!partial_.push({size_t(words[i].data() - data), words[i].size(), nullptr})) {
+      return fail(kNoMemory);
+    }
   }
-  words.resize(first_word);
+  words.truncate(first_word);
   suspended_ = true;
   return ParseStatus::kIncomplete;
 }
@@ -95,7 +102,7 @@ ParseStatus Parser::parse_multibulk(const char* data, size_t length, const Limit
     if (length < position_ || length - position_ < size_t(bulk_length_) + 2) {
       return suspend(data, words, first_word);
     }
-    words.emplace_back(data + position_, size_t(bulk_length_));
+    if (!words.push({data + position_, size_t(bulk_length_)})) return fail(kNoMemory);
     position_ += size_t(bulk_length_) + 2;
     bulk_length_ = -1;
     bulks_left_--;
@@ -114,6 +121,7 @@ ParseStatus Parser::parse_inline(const char* data, size_t length, Words& words) 
   size_t line_length = size_t(static_cast<const char*>(end) - data);
   position_ = line_length + 1;
   if (line_length && data[line_length - 1] == '\r') line_length--;
+  if (!words.reserve(words.size() + line_length / 2 + 1)) return fail(kNoMemory);
   if (!split_inline({data, line_length}, words)) {
     return fail("Protocol error: unbalanced quotes in request");
   }
@@ -131,7 +139,7 @@ bool Parser::parse_whole(const char* data, size_t length, const Limits& limits, 
   const char* const end = data + length;
   for (;; p += 2) {
     if (size_t(end - p) < bytes + 2 || int64_t(bytes) > limits.bulk_bytes) break;
-    words.emplace_back(p, bytes);
+    if (!words.push({p, bytes})) break;
     p += bytes;
     if (--count == 0) break;
     if (end - p < 11 || p[2] != '$' || (p[3] == '0' && p[4] != '\r')) break;
@@ -140,7 +148,7 @@ bool Parser::parse_whole(const char* data, size_t length, const Limits& limits, 
     p += digits + 3;
   }
   if (count > 0) {
-    words.resize(first_word);
+    words.truncate(first_word);
     return false;
   }
   position_ = size_t(p - data) + 2;
@@ -164,7 +172,7 @@ ParseStatus Parser::parse(const char* data, size_t length, const Limits& limits,
   if (status != ParseStatus::kCommand || !suspended_) return status;
   // The words of the earlier calls stand before those of this one.
   const size_t fresh = words.size() - first_word;
-  words.resize(words.size() + partial_.size());
+  if (!words.resize(words.size() + partial_.size())) return fail(kNoMemory);
   for (size_t i = fresh; i-- > 0;) {
     words[first_word + partial_.size() + i] = words[first_word + i];
   }
@@ -176,11 +184,12 @@ ParseStatus Parser::parse(const char* data, size_t length, const Limits& limits,
   return status;
 }
 
-void Parser::divert(const char* data) {
-  partial_.push_back({0, size_t(bulk_length_), data});
+bool Parser::divert(const char* data) {
+  if (!partial_.push({0, size_t(bulk_length_), data})) return false;
   bulk_length_ = -1;
   bulks_left_--;
   diverted_ = true;
+  return true;
 }
 
 size_t Parser::missing_bytes(size_t length) const {

@@ -7,23 +7,59 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <deque>
 #include <string>
 #include <string_view>
-#include <vector>
+
+#include "base/array.h"
+#include "base/memory.h"
 
 namespace ignix {
 
 // The words of parsed commands, one command behind the other, until their batch has been run. They
 // point into what was received, but for those of inline commands with quotes, which point into
-// `lines`.
-struct Words : std::vector<std::string_view> {
-  std::deque<std::string> lines;
+// copies of their lines.
+class Words : public Array<std::string_view> {
+ public:
+  ~Words() { drop_lines(); }
 
+  // Forgets all, and keeps no more memory than most need.
   void reset() {
-    clear();
-    lines.clear();
+    constexpr size_t kKept = 16 * 1024;
+    drop_lines();
+    capacity() > kKept ? release() : clear();
   }
+
+  // A copy that stays until reset(); nullptr if there is no memory.
+  char* keep_line(std::string_view line) {
+    char* const copy = static_cast<char*>(malloc(line.size() + 1));
+    if (!copy) return nullptr;
+    memcpy(copy, line.data(), line.size());
+    if (lines_.push(copy)) return copy;
+    free(copy);
+    return nullptr;
+  }
+
+  // For those who read files and arguments when the server starts: it ends if there is no memory.
+  void push_back(std::string_view word) {
+    if (!push(word)) end_without_memory();
+  }
+  template <typename From>
+  void insert(const std::string_view*, From from, From to) {
+    for (; from != to; ++from) push_back(*from);
+  }
+  template <typename From>
+  void assign(From from, From to) {
+    clear();
+    insert(end(), from, to);
+  }
+
+ private:
+  void drop_lines() {
+    for (char* line : lines_) free(line);
+    lines_.clear();
+  }
+
+  Array<char*> lines_;
 };
 
 enum class ParseStatus {
@@ -46,7 +82,7 @@ class Parser {
   // Forgets a command that has not arrived whole: its first byte is the next to be parsed.
   void reset() {
     suspended_ = diverted_ = false;
-    std::vector<Span>().swap(partial_);
+    partial_.release();
   }
 
   size_t consumed() const { return position_; }
@@ -59,8 +95,9 @@ class Parser {
   }
   size_t open_word_start() const { return position_; }
   // That word, with its line end, is received elsewhere, and stands at `data` by the next call of
-  // parse(), for which the stream goes on behind it.
-  void divert(const char* data);
+  // parse(), for which the stream goes on behind it. False if there is no memory: then nothing has
+  // changed.
+  bool divert(const char* data);
 
   // How many bytes are certainly missing to complete the current word; 1 if that is not known.
   // A hint for how much to receive at once.
@@ -83,13 +120,13 @@ class Parser {
   ParseStatus suspend(const char* data, Words& words, size_t first_word);
   ParseStatus fail(std::string text);
 
-  size_t position_ = 0;        // of the next byte to look at, from the start of the command
-  size_t scanned_ = 0;         // inline and length lines: no line end before this offset
-  int64_t bulks_left_ = -1;    // -1: the count is not known yet
-  int64_t bulk_length_ = -1;   // of the word being received; -1: not known yet
-  bool diverted_ = false;      // one of its words was diverted
-  bool suspended_ = false;     // a part of this command has been parsed by an earlier call
-  std::vector<Span> partial_;  // its words so far, from the start of the command
+  size_t position_ = 0;       // of the next byte to look at, from the start of the command
+  size_t scanned_ = 0;        // inline and length lines: no line end before this offset
+  int64_t bulks_left_ = -1;   // -1: the count is not known yet
+  int64_t bulk_length_ = -1;  // of the word being received; -1: not known yet
+  bool diverted_ = false;     // one of its words was diverted
+  bool suspended_ = false;    // a part of this command has been parsed by an earlier call
+  Array<Span> partial_;       // its words so far, from the start of the command
   std::string error_;
 };
 

@@ -5,7 +5,6 @@
 
 #include <algorithm>
 #include <cstring>
-#include <string>
 
 #include "base/number.h"
 
@@ -40,7 +39,9 @@ void Reply::bulk(std::string_view bytes) {
   out_.commit(bytes.size() + 2);
 }
 
-void Reply::shared(const SharedBytes& reply) { out_.append_shared(reply); }
+void Reply::shared(const SharedBytes& reply) {
+  if (!out_.append_shared(reply)) failed_ = true;
+}
 
 void Reply::bulk_integer(int64_t value) {
   char text[kIntegerBytesMax];
@@ -60,20 +61,27 @@ void Reply::error(std::string_view text) {
   raw("\r\n");
 }
 
+static bool is_line_end(char c) { return c == '\r' || c == '\n'; }
+
 void Reply::errorf(const char* format, ...) {
   va_list args, again;
   va_start(args, format);
   va_copy(again, args);
-  const int wanted = vsnprintf(nullptr, 0, format, args);
-  std::string text(size_t(std::max(wanted, 0)) + 1, '\0');
-  vsnprintf(text.data(), text.size(), format, again);
+  size_t length = size_t(std::max(vsnprintf(nullptr, 0, format, args), 0));
+  errors_++;
+  if (out_.reserve(length + 4)) {
+    char* const text = out_.room() + 1;
+    text[-1] = '-';
+    vsnprintf(text, length + 1, format, again);
+    while (length > 0 && is_line_end(text[length - 1])) length--;
+    std::replace_if(text, text + length, is_line_end, ' ');
+    memcpy(text + length, "\r\n", 2);
+    out_.commit(length + 3);
+  } else {
+    failed_ = true;
+  }
   va_end(again);
   va_end(args);
-  text.pop_back();
-  while (!text.empty() && (text.back() == '\r' || text.back() == '\n')) text.pop_back();
-  std::replace_if(
-      text.begin(), text.end(), [](char c) { return c == '\r' || c == '\n'; }, ' ');
-  error(text);
 }
 
 void Reply::verbatim(std::string_view text) {

@@ -1,5 +1,5 @@
 // The one writer of replies, in RESP2 or RESP3 as the client has chosen. It appends to the
-// connection's output; what RESP2 lacks (maps, nulls, doubles) it writes in RESP2's way.
+// connection's output; what RESP2 lacks (maps, sets, nulls) it writes in RESP2's way.
 //
 // If there is no memory for a reply, the writer drops what it cannot hold and remembers it:
 // failed() is then true and the connection must be closed, since its replies are out of step.

@@ -1,4 +1,6 @@
 // CONFIG, TIME and SHUTDOWN.
+#include <pthread.h>
+
 #include <map>
 #include <string>
 #include <vector>
@@ -43,14 +45,15 @@ void run_config_get(Call& call) {
   }
 }
 
-// All or nothing: what was set before one that fails is put back.
-void run_config_set(Call& call) {
-  if (call.word_count % 2) return reply_wrong_arity(call);
+static void set_directives(Call& call) {
   Config& config = call.env.server->config;
   for (size_t i = 2; i < call.word_count; i += 2) {
     if (!config_has(call.words[i])) {
       return call.reply.errorf("ERR Unknown option or number of arguments for CONFIG SET - '%.*s'",
                                int(call.words[i].size()), call.words[i].data());
+    }
+    if (call.words[i + 1].size() > kConfigBytesMax) {
+      return reply_config_error(call, call.words[i], "the value is too long");
     }
     for (size_t j = 2; j < i; j += 2) {
       if (!equal_ignoring_case(call.words[i], call.words[j])) continue;
@@ -70,6 +73,15 @@ void run_config_set(Call& call) {
   }
   take_effect(*call.env.server);
   call.reply.ok();
+}
+
+// All or nothing: what was set before one that fails is put back. One loop at a time.
+void run_config_set(Call& call) {
+  static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+  if (call.word_count % 2) return reply_wrong_arity(call);
+  pthread_mutex_lock(&lock);
+  set_directives(call);
+  pthread_mutex_unlock(&lock);
 }
 
 void run_config_resetstat(Call& call) {

@@ -251,14 +251,18 @@ const Directive kDirectives[] = {
 // clang-format on
 
 // redis.conf's directives about what Ignix does not have or does otherwise. They are read over, so
-// that an existing file works; a prefix ends with '*'.
+// that an existing file works; a prefix ends with '*'. None is the beginning of a directive that
+// there is: a slip in writing that is an error.
 constexpr const char* kIgnored[] = {
     "activedefrag",
     "activerehashing",
-    "active-*",
+    "active-defrag-*",
+    "active-expire-effort",
     "acl*",
     "always-show-logo",
-    "aof-*",
+    "aof-rewrite-incremental-fsync",
+    "aof-timestamp-enabled",
+    "aof-use-rdb-preamble",
     "bio_cpulist",
     "aof_rewrite_cpulist",
     "bgsave_cpulist",
@@ -273,12 +277,11 @@ constexpr const char* kIgnored[] = {
     "jemalloc-bg-thread",
     "latency-*",
     "lazyfree-*",
-    "lfu-*",
     "list-*",
     "locale-collate",
     "lua-time-limit",
     "busy-reply-threshold",
-    "maxmemory-*",
+    "maxmemory-clients",
     "min-replicas-*",
     "no-appendfsync-on-rewrite",
     "notify-keyspace-events",

@@ -1,5 +1,4 @@
 // INFO: text in Redis's sections, with the fields that clients and monitors read, and Ignix's own.
-#include <stdarg.h>
 #include <stdio.h>
 #include <sys/resource.h>
 #include <sys/sysinfo.h>
@@ -95,7 +94,7 @@ void memory_section(Text& text, Server& server) {
   struct sysinfo machine;
   const uint64_t total = sysinfo(&machine) == 0 ? uint64_t(machine.totalram) * machine.mem_unit : 0;
   const uint64_t used = server.keyspace.used_bytes();
-  if (used > server.peak_memory_bytes) server.peak_memory_bytes = used;
+  server.note_memory(used);
   text.field_bytes("used_memory", used);
   text.field_bytes("used_memory_rss", resident_bytes());
   text.field_bytes("used_memory_peak", server.peak_memory_bytes);

@@ -68,7 +68,10 @@ bool load_log_file(Server& server, LogFile& file, LogEnd& end, std::string& erro
   uint64_t rdb_bytes = 0;
   if (is_rdb(file.fd)) {
     if (!load_rdb(server, file.fd, file.bytes, file.what(), false, rdb_bytes, error)) return false;
-    lseek(file.fd, off_t(rdb_bytes), SEEK_SET);
+    if (lseek(file.fd, off_t(rdb_bytes), SEEK_SET) < 0) {
+      error = "cannot read '" + file.name + "': " + strerror(errno);
+      return false;
+    }
   }
   return load_records(server, file, rdb_bytes, end, error);
 }

@@ -74,7 +74,8 @@ bool Persist::start_locked(Job job, std::string& error) {
     return false;
   }
   server_.keyspace.set_shared(true);
-  snapshot_ = std::make_unique<Snapshot>(server_.keyspace, progress_, snapshot_options());
+  snapshot_ =
+      std::make_unique<Snapshot>(server_.keyspace, progress_, snapshot_options(), &cancelled_);
   status_of(job).started_ms = monotonic_ms();
   last_try_time_ = now_seconds();
   finished_ = false;
@@ -312,10 +313,9 @@ void Persist::show_progress() {
 
 void Persist::stop() {
   pthread_mutex_lock(&lock_);
-  if (running() != kNone) {
-    snapshot_->cancel();
-    join();
-  }
+  cancel();
+  if (running() != kNone) join();
+  cancelled_ = false;
   pthread_mutex_unlock(&lock_);
 }
 

@@ -46,7 +46,9 @@ class Persist {
   // The main thread, once a second: whether a job is due by the rules of the configuration. Then
   // loop 0 is to be woken.
   bool check_rules();
-  // The main thread, when the loops have ended: gives up what is running.
+  // What is running, and what is started from here on, is given up. Any thread.
+  void cancel() { cancelled_.store(true, std::memory_order_relaxed); }
+  // The main thread, when the loops have ended: the end of that. Then there may be a last save.
   void stop();
 
   uint64_t changes_since_save() const;
@@ -91,9 +93,11 @@ class Persist {
   std::atomic<bool> finished_{false};                 // the thread is done, and waits to be joined
   pthread_mutex_t lock_ = PTHREAD_MUTEX_INITIALIZER;  // held while a job starts or is ended
   pthread_t thread_ = {};
-  std::unique_ptr<Snapshot> snapshot_;  // of the running job; made and dropped by a loop
+  std::unique_ptr<Snapshot> snapshot_;  // of the running job; made and dropped under lock_
+  std::atomic<bool> cancelled_{false};
   SnapshotProgress progress_;
-  uint64_t log_offset_ = 0;  // of the append-only file, at the instant
+  // Written at the instant, for the job's thread.
+  uint64_t log_offset_ = 0;  // of the append-only file
   uint64_t changes_at_instant_ = 0;
   std::atomic<uint64_t> changes_saved_{0};
   std::atomic<int64_t> last_save_time_{0}, last_try_time_{0};

@@ -35,7 +35,7 @@ class Counter {
 // What a loop tells of itself.
 struct alignas(64) LoopStatus {
   std::atomic<int64_t> clients{0};  // also those handed to it and not yet taken over
-  Counter changes;                  // since the last save and before
+  Counter changes;                  // made by this loop since the start
   Counter waiting;                  // clients of WAIT and WAITAOF
   Counter commands, errors, connections, rejected, input_bytes, output_bytes, reads, writes;
   Counter expire_us, expire_slices;  // time taken by active expiry; how often it had to go on later
@@ -74,8 +74,8 @@ struct Server {
 
   // The main thread writes it once a second.
   std::atomic<uint64_t> commands_per_second{0}, input_per_second{0}, output_per_second{0};
-  std::atomic<uint64_t> peak_memory_bytes{0};
   std::atomic<uint64_t> expired_by_last_walk{0};  // loop 0 writes it
+  std::atomic<uint64_t> peak_memory_bytes{0};     // by note_memory()
 
   // CONFIG RESETSTAT notes the counters; INFO shows what has come since.
   struct Baseline {
@@ -91,6 +91,12 @@ struct Server {
     uint64_t hits = 0, misses = 0, expired = 0, evicted = 0;
   };
   KeyspaceCounts keyspace_counts();
+
+  // So much the store holds or uses now. The main thread once a second, and INFO.
+  void note_memory(uint64_t bytes) {
+    uint64_t peak = peak_memory_bytes.load(std::memory_order_relaxed);
+    while (bytes > peak && !peak_memory_bytes.compare_exchange_weak(peak, bytes)) continue;
+  }
 
   // Wakes loop 0, from any thread; set before the loops start.
   void (*wake_loop_zero)(Server&) = nullptr;

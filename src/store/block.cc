@@ -16,7 +16,7 @@ static_assert(kLendBytes >= 4 * kPage, "classes above are whole pages");
 // Mappings of this size and more are worth huge pages: fewer faults to fill, fewer pages to free.
 constexpr size_t kHugeMapping = 4ULL << 20;
 // Unmapped at once up to here (some tens of microseconds), by steps of as much beyond.
-constexpr size_t kUnmapAtOnce = 4ULL << 20;
+constexpr size_t kUnmapAtOnce = kKeptBlockBytesMax;
 // So much of free places stays resident in any case.
 constexpr size_t kFreeBytesMin = 8ULL << 20;
 // So much of given up mappings of up to kUnmapAtOnce stays for the next.

@@ -28,6 +28,9 @@ namespace ignix {
 
 class BlockHeap;
 
+// Mappings of up to so many bytes may be kept for the next block, with what is in them.
+constexpr size_t kKeptBlockBytesMax = 4ULL << 20;
+
 // Room behind a block's bytes, for the line end, and before them, for "$", the length and a line
 // end.
 constexpr size_t kBlockTailBytes = 2;

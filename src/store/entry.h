@@ -99,10 +99,6 @@ class Entry {
              int64_t expiry_ms, uint32_t clock, bool epoch);
   // Another expiry, or none, in place; what is longer by it must have been allocated.
   void set_expiry(int64_t expiry_ms);
-  // Overwrites the stored value by one of the same length.
-  void overwrite(std::string_view stored) {
-    memcpy(chars() + value_offset(), stored.data(), stored.size());
-  }
 
  private:
   static constexpr uint8_t kExpiryBit = 1 << 5, kLongKeyBit = 1 << 6, kLongValueBit = 1 << 7;

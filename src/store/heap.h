@@ -179,7 +179,6 @@ class SlabPool {
   Region& region(uint32_t number) const {
     return reinterpret_cast<Region*>(regions_.base())[number];
   }
-  bool is_small_data_set() const;
   size_t slabs_ahead() const;
   bool ensure_region(uint32_t number);
   uint32_t take_next();

@@ -56,26 +56,42 @@ bool Keyspace::open(int databases, int threads) {
 
 Keyspace::~Keyspace() {
   for (uint32_t i = 0; stripes_ && i < stripe_count_; i++) {
-    for (const auto& old : stripes_[i].flushed) {
+    while (FlushedTable* const old = stripes_[i].flushed) {
+      stripes_[i].flushed = old->next;
       if (old->flushed->stripes_left.fetch_sub(1) > 1) continue;
       delete old->flushed->areas;
       delete old->flushed;
     }
   }
   for (int db = 0; areas_ && db < databases_; db++) delete areas_[db].load();
-  for (TableAreas* areas : spare_areas_) delete areas;
+  while (TableAreas* const areas = spare_areas_) {
+    spare_areas_ = areas->next_spare;
+    delete areas;
+  }
 }
 
-// Under a limit on address space, the databases beyond the first make do with less.
-TableAreas* Keyspace::make_areas(int db) {
-  const size_t bytes = db && limited_ ? reserve_bytes_ / 16 : reserve_bytes_;
-  if (!spare_areas_.empty()) {
-    TableAreas* areas = spare_areas_.back();
-    spare_areas_.pop_back();
-    return areas;
+// The smallest that has so much address space, or nullptr. areas_lock_ is held.
+TableAreas* Keyspace::take_spare_areas(size_t least_bytes) {
+  TableAreas** found = nullptr;
+  for (TableAreas** at = &spare_areas_; *at; at = &(*at)->next_spare) {
+    const size_t bytes = (*at)->buckets.reserved();
+    if (bytes >= least_bytes && (!found || bytes < (*found)->buckets.reserved())) found = at;
   }
+  if (!found) return nullptr;
+  TableAreas* const areas = *found;
+  *found = areas->next_spare;
+  return areas;
+}
+
+// No less than the database has now. Under a limit on address space, the databases beyond the first
+// make do with little. nullptr if that is not to be had. areas_lock_ is held.
+TableAreas* Keyspace::make_areas(int db) {
+  const TableAreas* const now = areas_[db].load(std::memory_order_relaxed);
+  const size_t least = now ? now->buckets.reserved() : 0;
+  if (TableAreas* const areas = take_spare_areas(least)) return areas;
+  const size_t bytes = db && limited_ ? std::max(least, reserve_bytes_ / 16) : reserve_bytes_;
   TableAreas* areas = new (std::nothrow) TableAreas;
-  if (areas && !areas->reserve(bytes)) {
+  if (areas && (!areas->reserve(bytes) || areas->buckets.reserved() < least)) {
     delete areas;
     return nullptr;
   }
@@ -139,7 +155,8 @@ bool Keyspace::put(int db, const Key& key, const StoredValue& value, int64_t exp
   const uint32_t index = stripe_index(key.hash);
   Stripe& stripe = stripes_[index];
   const SlotPlace place = table(db, index).find(key.hash, key.text);
-  return finish_put(value, place ? replace_at(db, key, entry(place.ref()), place, value, expiry_ms, clock)
+  return finish_put(value,
+                    place ? replace_at(db, key, entry(place.ref()), place, value, expiry_ms, clock)
                           : add(db, stripe, key, value, expiry_ms, clock & kClockMask));
 }
 
@@ -389,15 +406,20 @@ uint64_t Keyspace::used_bytes() {
 }
 
 void StripeLocks::lock(Keyspace& keyspace, const uint64_t* hashes, size_t count) {
-  indexes_.clear();
-  for (size_t i = 0; i < count; i++) indexes_.push_back(keyspace.stripe_index(hashes[i]));
-  std::sort(indexes_.begin(), indexes_.end());
-  indexes_.erase(std::unique(indexes_.begin(), indexes_.end()), indexes_.end());
-  for (uint32_t index : indexes_) keyspace.lock(keyspace.stripe(index));
+  for (size_t i = 0; i < count; i++) add(keyspace, hashes[i]);
+  for (uint32_t first = 0; first < keyspace.stripe_count(); first += 64) {
+    for (uint64_t bits = wanted_[first / 64]; bits; bits &= bits - 1) {
+      keyspace.lock(keyspace.stripe(first + uint32_t(std::countr_zero(bits))));
+    }
+  }
 }
 
 void StripeLocks::unlock(Keyspace& keyspace) {
-  for (size_t i = indexes_.size(); i-- > 0;) keyspace.unlock(keyspace.stripe(indexes_[i]));
+  for (uint32_t first = 0; first < keyspace.stripe_count(); first += 64) {
+    for (uint64_t& bits = wanted_[first / 64]; bits; bits &= bits - 1) {
+      keyspace.unlock(keyspace.stripe(first + uint32_t(std::countr_zero(bits))));
+    }
+  }
 }
 
 }  // namespace ignix

@@ -2,8 +2,9 @@
 // in every database. All that belongs to a stripe (its tables, its heap, its counters) is guarded
 // by the stripe's one lock; whoever needs several takes them in ascending order.
 //
-// The keyspace knows nothing of time and of the log: expired entries are entries. What an access
-// to one of them means is decided by the commands (command/access.h).
+// The keyspace knows nothing of the log, and has no clock: it is told what time it is, for
+// expire_some(). Elsewhere expired entries are entries; what an access to one of them means is
+// decided by the commands (command/access.h).
 #pragma once
 
 #include <pthread.h>
@@ -38,13 +39,16 @@ struct StoredValue {
 };
 
 // A database that was flushed: its entries are freed by and by, stripe by stripe (maintain()).
-struct FlushedAreas {
-  TableAreas* areas;
-  std::atomic<uint32_t> stripes_left;
-};
+struct FlushedAreas;
 struct FlushedTable {
   TableState state;
   FlushedAreas* flushed;
+  FlushedTable* next;  // of its stripe
+};
+struct FlushedAreas {
+  TableAreas* areas;
+  std::atomic<uint32_t> stripes_left;
+  std::unique_ptr<FlushedTable[]> tables;  // one of each stripe
 };
 
 struct alignas(64) Stripe {
@@ -54,9 +58,9 @@ struct alignas(64) Stripe {
   std::unique_ptr<WatchTable> watches;  // there too; nullptr: nobody watches a key of the stripe
   std::vector<TableState> others;
   EntryHeap heap;
-  uint64_t expired = 0;  // entries deleted because their time had come
-  uint64_t evicted = 0;  // because memory was short
-  std::vector<std::unique_ptr<FlushedTable>> flushed;
+  uint64_t expired = 0;             // entries deleted because their time had come
+  uint64_t evicted = 0;             // because memory was short
+  FlushedTable* flushed = nullptr;  // those that have entries left
 };
 
 class Keyspace {
@@ -114,7 +118,8 @@ class Keyspace {
     return areas ? areas->touched.load(std::memory_order_relaxed) : 0;
   }
 
-  // Makes `value` the value of `key`, in the place of what was there. Takes over a block's
+  // Makes `value` the value of `key`, in the place of what was there. Its bytes must not be an
+  // entry's of the stripe, which may be overwritten before they are read. Takes over a block's
   // reference, also when it fails. False if there is no memory: then nothing has changed. `clock`:
   // with kOldKeepsClock (store/usage.h) what was there keeps its own.
   bool put(int db, const Key& key, const StoredValue& value, int64_t expiry_ms, uint32_t clock);
@@ -227,7 +232,7 @@ class Keyspace {
   // with it. Returns whether the walk is still running. One thread at a time.
   bool expire_some(ExpiryWalk& walk, int64_t now_ms, GoneSink& sink);
 
-  // A snapshot (store/snapshot.h); the keyspace is shared meanwhile. All stripes are locked at its
+  // A snapshot (store/snapshot.h); set_shared(true) holds meanwhile. All stripes are locked at its
   // beginning. What is to be changed goes to `before_change`; the walk's sink is another. Steps of
   // the walk, from any one thread, until it returns false; then the end.
   void begin_snapshot(SnapshotSink* before_change);
@@ -261,6 +266,7 @@ class Keyspace {
     return Ref(reinterpret_cast<const char*>(entry) - pool_.base()) / 8;
   }
   TableAreas* make_areas(int db);
+  TableAreas* take_spare_areas(size_t least_bytes);
   bool prepare_areas(int db);
   void drop_blocks(Entry* entry);
   void drop_value(Entry* entry);
@@ -306,8 +312,8 @@ class Keyspace {
   unsigned stripe_bits_ = 0;
   size_t reserve_bytes_ = 0;
   static inline constinit thread_local unsigned all_held_ = 0;  // calls of lock_all() not undone
-  bool shared_ = true;                                          // by more than one thread
-  bool limited_ = false;                                        // by RLIMIT_AS
+  bool shared_ = true;    // by more than one thread; set by who is alone
+  bool limited_ = false;  // by RLIMIT_AS; set by open()
   std::atomic<bool> changes_wait_{false};
   bool epoch_ = false;                // both are written with all stripes locked
   SnapshotSink* snapshot_ = nullptr;  // of the snapshot that is being walked
@@ -326,7 +332,7 @@ class Keyspace {
   std::unique_ptr<std::atomic<TableAreas*>[]>
       areas_;  // changed with all stripes locked, or from null
   pthread_mutex_t areas_lock_ = PTHREAD_MUTEX_INITIALIZER;
-  std::vector<TableAreas*> spare_areas_;  // under areas_lock_; empty and zero
+  TableAreas* spare_areas_ = nullptr;  // under areas_lock_; empty and zero
 };
 
 class StripeGuard {
@@ -373,21 +379,26 @@ bool Keyspace::evict(int db, uint64_t hash, Ref ref, MayGo may_go, GoneSink& sin
   stripe.evicted++;
   constexpr size_t kMoves = 128;
   // The entries of a flushed table cannot be found by their keys, so they cannot be moved.
-  if (stripe.flushed.empty() && stripe.heap.is_sparse(bytes)) {
+  if (!stripe.flushed && stripe.heap.is_sparse(bytes)) {
     stripe.heap.compact(kMoves, [&](Ref from, Ref to) { fix_slot(number, from, to); });
   }
   return true;
 }
 
-// Locks the stripes of one command in ascending order, each once. Keeps its memory between uses.
+// Locks the stripes of one command in ascending order, each once.
 class StripeLocks {
  public:
+  // Before lock(): of these as well.
+  void add(const Keyspace& keyspace, uint64_t hash) {
+    const uint32_t index = keyspace.stripe_index(hash);
+    wanted_[index / 64] |= uint64_t(1) << index % 64;
+  }
   // `hashes` in any order, with repeats.
   void lock(Keyspace& keyspace, const uint64_t* hashes, size_t count);
   void unlock(Keyspace& keyspace);
 
  private:
-  std::vector<uint32_t> indexes_;
+  uint64_t wanted_[kStripesMax / 64] = {};  // a bit for each stripe
 };
 
 }  // namespace ignix

@@ -27,8 +27,9 @@ void Keyspace::flush(int db) {
   about_to_flush(db);
   if (keys <= kFlushAtOnceKeys) return flush_at_once(db);
   auto flushed = std::unique_ptr<FlushedAreas>(new (std::nothrow) FlushedAreas);
+  if (flushed) flushed->tables.reset(new (std::nothrow) FlushedTable[stripe_count_]);
   pthread_mutex_lock(&areas_lock_);
-  TableAreas* fresh = flushed ? make_areas(db) : nullptr;
+  TableAreas* fresh = flushed && flushed->tables ? make_areas(db) : nullptr;
   pthread_mutex_unlock(&areas_lock_);
   if (!fresh) return flush_at_once(db);
   flushed->areas = areas_[db].load(std::memory_order_relaxed);
@@ -36,11 +37,12 @@ void Keyspace::flush(int db) {
   areas_[db].store(fresh, std::memory_order_release);
   for (uint32_t i = 0; i < stripe_count_; i++) {
     TableState& keys_here = state(db, i);
-    auto old = std::make_unique<FlushedTable>();
-    old->flushed = flushed.get();
-    old->state = keys_here;
+    FlushedTable& old = flushed->tables[i];
+    old.flushed = flushed.get();
+    old.state = keys_here;
+    old.next = stripes_[i].flushed;
     keys_here.clear();
-    stripes_[i].flushed.push_back(std::move(old));
+    stripes_[i].flushed = &old;
   }
   flushed.release();  // recycle() deletes it, when the last stripe is done
 }
@@ -65,8 +67,8 @@ bool Keyspace::free_flushed(uint32_t index) {
   {
     Stripe& stripe = stripes_[index];
     StripeGuard guard(*this, stripe);
-    if (stripe.flushed.empty()) return false;
-    FlushedTable& old = *stripe.flushed.back();
+    if (!stripe.flushed) return false;
+    FlushedTable& old = *stripe.flushed;
     const Table entries(old.state, old.flushed->areas, secret_, pool_, index, stripe_bits_);
     uint32_t buckets = old.state.buckets.load(std::memory_order_relaxed);
     for (uint32_t i = 0; i < kBucketsPerStep && buckets > 0; i++) {
@@ -75,10 +77,10 @@ bool Keyspace::free_flushed(uint32_t index) {
     }
     old.state.buckets.store(buckets, std::memory_order_relaxed);
     if (buckets == 0) {
+      stripe.flushed = old.next;
       if (old.flushed->stripes_left.fetch_sub(1) == 1) finished = old.flushed;
-      stripe.flushed.pop_back();
     }
-    more = !stripe.flushed.empty();
+    more = stripe.flushed;
   }
   if (finished) recycle(finished);
   return more;
@@ -87,7 +89,8 @@ bool Keyspace::free_flushed(uint32_t index) {
 void Keyspace::recycle(FlushedAreas* flushed) {
   flushed->areas->clear();
   pthread_mutex_lock(&areas_lock_);
-  spare_areas_.push_back(flushed->areas);
+  flushed->areas->next_spare = spare_areas_;
+  spare_areas_ = flushed->areas;
   pthread_mutex_unlock(&areas_lock_);
   delete flushed;
 }
@@ -97,7 +100,7 @@ bool Keyspace::maintain(uint32_t index) {
   Stripe& stripe = stripes_[index];
   StripeGuard guard(*this, stripe);
   // The entries of a flushed table cannot be found by their keys, so they cannot be moved.
-  if (!stripe.flushed.empty()) return true;
+  if (stripe.flushed) return true;
   return stripe.heap.compact(kMovesPerStep, [&](Ref from, Ref to) { fix_slot(index, from, to); });
 }
 

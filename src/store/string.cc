@@ -13,6 +13,7 @@ constexpr size_t kEmbeddedBytesMax = kEntryBytesMax - kShortKeyBytes - 16;
 constexpr size_t kRoomShare = 4;
 // Fresh memory of the kernel is zero, and blocks longer than this are always fresh.
 constexpr size_t kFreshBytes = 8ULL << 20;
+static_assert(kFreshBytes > kKeptBlockBytesMax);
 
 struct Patch {
   size_t offset;

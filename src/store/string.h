@@ -35,7 +35,7 @@ bool patch_string(Keyspace& keyspace, int db, const Key& key, Entry* entry, size
 
 // The bytes of the string `entry`, which is in a block, for the caller to change; if anybody else
 // looks at them, of a copy that takes their place. nullptr if there is no memory. The entry is not
-// valid any more.
+// valid any more, and the bytes are the caller's only until the stripe is unlocked or changed.
 char* change_block(Keyspace& keyspace, int db, const Key& key, Entry* entry, uint32_t clock);
 
 // The value as an integer; false if it is not one.

@@ -48,7 +48,8 @@ struct TableState {
 struct TableAreas {
   Area buckets, overflow;
   Deadlines deadlines;
-  Bell* bell = nullptr;  // rung when it is time for prepare_some()
+  Bell* bell = nullptr;              // rung when it is time for prepare_some()
+  TableAreas* next_spare = nullptr;  // the keyspace's
   // No bucket at this index or above has been used in any stripe.
   std::atomic<uint32_t> touched{0};
   // Up to here `buckets` is on huge pages, but for its start. Written by prepare_some(), and, with
