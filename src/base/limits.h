@@ -13,6 +13,9 @@ constexpr int64_t kMultibulkCountMax = INT32_MAX;   // words of one command
 constexpr int64_t kBulkBytesDefault = 512LL << 20;  // proto-max-bulk-len
 constexpr int64_t kQueryBytesDefault = 1LL << 30;   // client-query-buffer-limit
 constexpr size_t kStringBytesMax = 512ULL << 20;    // a string value
+// BITFIELD's offset is within that; the up to 64 bits of its field may end behind. Files have such
+// strings too.
+constexpr size_t kStoredStringBytesMax = kStringBytesMax + 8;
 constexpr int64_t kHllSparseBytesDefault = 3000;    // hll-sparse-max-bytes
 
 // A turn of the loop.
