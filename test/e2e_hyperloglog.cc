@@ -151,6 +151,44 @@ TEST(hyperloglog, log_of_redis) {
   CHECK_EQ(aof_of(server), log);
 }
 
+// What PFMERGE has read is in a snapshot that begins before it, though a flush comes before the
+// walk: the log behind the snapshot has the PFMERGE.
+TEST(hyperloglog, merged_and_flushed_amid_a_rewrite) {
+  constexpr int kKeys = 100'000, kMerged = 200;
+  Server server({.arguments = {"--threads", "1"}, .appendonly = true});
+  server.start();
+  Client client(server);
+  std::string pipeline;
+  for (int i = 0; i < kKeys; i++) {
+    append_encoded({"SET", "k" + std::to_string(i), std::string(100, 'v')}, &pipeline);
+  }
+  CHECK(client.send(pipeline));
+  for (int i = 0; i < kKeys; i++) CHECK_EQ(client.read_reply(), kOk);
+  for (int i = 0; i < kMerged; i++) {
+    CHECK_EQ(client.command({"PFADD", "from" + std::to_string(i), "x"}), integer(1));
+  }
+  pipeline = encode({"BGREWRITEAOF"});
+  for (int i = 0; i < kMerged; i++) {
+    append_encoded({"PFMERGE", "to" + std::to_string(i), "from" + std::to_string(i)}, &pipeline);
+    append_encoded({"MOVE", "to" + std::to_string(i), "1"}, &pipeline);
+  }
+  CHECK(client.send(pipeline + encode({"FLUSHDB"})));
+  CHECK_EQ(client.read_reply()[0], '+');
+  for (int i = 0; i < kMerged; i++) {
+    CHECK_EQ(client.read_reply(), kOk);
+    CHECK_EQ(client.read_reply(), integer(1));
+  }
+  CHECK_EQ(client.read_reply(), kOk);
+  CHECK(server.wait_log("rewriting the append-only file is done"));
+  server.kill9();
+  server.restart();
+  client.connect(server);
+  CHECK_EQ(client.command({"SELECT", "1"}), kOk);
+  for (int i = 0; i < kMerged; i++) {
+    CHECK_EQ(client.command({"PFCOUNT", "to" + std::to_string(i)}), integer(1));
+  }
+}
+
 // CONFIG SET holds for what stands behind it in a pipeline.
 TEST(hyperloglog, sparse_bytes_are_limited) {
   Server server;

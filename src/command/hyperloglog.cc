@@ -134,14 +134,16 @@ struct Union {
   bool dense = false;
 };
 
-// Of all keys. False, and the error is replied, if one is no HyperLogLog or damaged.
-bool unite_all(Call& call, Union& all) {
+// Of all keys. False, and the error is replied, if one is no HyperLogLog or damaged. `logged`: a
+// record will be, which needs them again when it is read.
+bool unite_all(Call& call, Union& all, bool logged) {
   for (size_t i = 0; i + 1 < call.word_count; i++) {
-    const Entry* entry = find_for_read(call, call.key(i));
+    Entry* const entry = find_for_read(call, call.key(i));
     StringScratch scratch;
     std::string_view bytes;
     if (!hyperloglog_of(call, entry, scratch, bytes)) return false;
     if (!entry) continue;
+    if (logged) call.keyspace().save_as_source(call.db(), entry);
     all.dense |= hll::is_dense(bytes);
     if (hll::unite(bytes, all.ranks)) continue;
     reply_damaged(call);
@@ -155,7 +157,7 @@ bool unite_all(Call& call, Union& all) {
 void run_pfcount(Call& call) {
   if (call.word_count == 2) return count_one(call);
   Union all;
-  if (unite_all(call, all)) call.reply.integer(int64_t(hll::estimate(all.ranks)));
+  if (unite_all(call, all, false)) call.reply.integer(int64_t(hll::estimate(all.ranks)));
 }
 
 namespace {
@@ -182,7 +184,7 @@ hll::Draft::State merge(hll::Draft& draft, std::string_view bytes, const Union& 
 // The destination is one of the sources.
 void run_pfmerge(Call& call) {
   Union all;
-  if (!unite_all(call, all)) return;
+  if (!unite_all(call, all, true)) return;
   const Key key = call.key(0);
   Entry* const entry = find_live(call, key);
   StringScratch scratch;
