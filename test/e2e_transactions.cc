@@ -266,6 +266,26 @@ TEST(transactions, query_buffer_limit) {
   CHECK(client.read_until_close().size() < 40'000 * kQueued.size());
 }
 
+// Each client that had a long transaction is gone, and so is the memory: the loop keeps a little of
+// it for the next one.
+TEST(transactions, memory_of_long_ones) {
+  if (slowness() > 1) SKIP("memory is not comparable under a sanitizer");
+  constexpr int kCommands = 1 << 20;
+  Server server({.arguments = {"--threads", "1"}});
+  server.start();
+  std::string bytes = encode({"MULTI"});
+  for (int i = 0; i < kCommands; i++) append_encoded({"GET", "k"}, &bytes);
+  const long before_kb = server.memory_kb();
+  {
+    Client client(server);
+    CHECK(client.send(bytes + encode({"DISCARD"})));
+    CHECK_EQ(client.read_reply(), kOk);
+    for (int i = 0; i < kCommands; i++) CHECK_EQ(client.read_reply(), kQueued);
+    CHECK_EQ(client.read_reply(), kOk);
+  }
+  CHECK(server.memory_kb() - before_kb < 50 << 10);
+}
+
 TEST(transactions, watch_limit) {
   Server server;
   server.start();

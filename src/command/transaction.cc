@@ -11,6 +11,16 @@ namespace ignix {
 
 // ---- the queue
 
+namespace {
+
+// With its memory, which assigning an empty list would keep.
+template <typename T>
+void release(std::vector<T>& list) {
+  std::vector<T>().swap(list);
+}
+
+}  // namespace
+
 Transaction::~Transaction() { clear(); }
 
 void Transaction::clear() {
@@ -18,11 +28,11 @@ void Transaction::clear() {
     if (item.block) drop_block(item.block);
   }
   if (bytes_ + hashes_.size() * sizeof(uint64_t) > kSpareTransactionBytes) {
-    items_ = {};
-    word_bytes_ = {};
-    hashes_ = {};
-    argv_ = {};
-    locks_ = {};
+    release(items_);
+    release(word_bytes_);
+    release(hashes_);
+    release(argv_);
+    locks_ = StripeLocks();
     words_.release();
   }
   items_.clear();
