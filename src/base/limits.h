@@ -16,7 +16,7 @@ constexpr size_t kStringBytesMax = 512ULL << 20;    // a string value
 // BITFIELD's offset is within that; the up to 64 bits of its field may end behind. Files have such
 // strings too.
 constexpr size_t kStoredStringBytesMax = kStringBytesMax + 8;
-constexpr int64_t kHllSparseBytesDefault = 3000;    // hll-sparse-max-bytes
+constexpr int64_t kHllSparseBytesDefault = 3000;  // hll-sparse-max-bytes
 
 // A turn of the loop.
 constexpr size_t kReadBytes = 16 * 1024;    // one read of one connection
@@ -25,6 +25,7 @@ constexpr unsigned kCarefulReads = 64;      // so many times
 constexpr size_t kSliceBytes = 16 * 1024;   // run for one connection; the rest next turn
 constexpr size_t kBatchCommands = 64;       // parsed, prefetched and run together
 constexpr uint32_t kPrefetchKeys = 4 * kBatchCommands;  // of one batch: more would not stay cached
+constexpr size_t kSpareWords = 64 * 1024;               // of a batch; room for more is given back
 constexpr size_t kEventsPerTurn = 256;                  // connections served in one turn
 constexpr size_t kAcceptsPerTurn = 64;                  // so that a flood of connects is no stall
 constexpr int kMaintainCheckMs = 100;                   // after activity, is there memory to tidy?

@@ -256,6 +256,7 @@ void Batch::clear() {
   requests_.clear();
   words_.reset();
   hashes_.clear();
+  if (hashes_.capacity() > kSpareWords) std::vector<uint64_t>().swap(hashes_);
 }
 
 // Only reached where no subcommand was found.

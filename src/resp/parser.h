@@ -12,6 +12,8 @@
 #include <string_view>
 #include <vector>
 
+#include "base/limits.h"
+
 namespace ignix {
 
 // The words of parsed commands, one command behind the other, until their batch has been run. They
@@ -22,6 +24,7 @@ struct Words : std::vector<std::string_view> {
 
   void reset() {
     clear();
+    if (capacity() > kSpareWords) std::vector<std::string_view>().swap(*this);
     lines.clear();
   }
 };

@@ -398,6 +398,7 @@ void StripeLocks::lock(Keyspace& keyspace, const uint64_t* hashes, size_t count)
 
 void StripeLocks::unlock(Keyspace& keyspace) {
   for (size_t i = indexes_.size(); i-- > 0;) keyspace.unlock(keyspace.stripe(indexes_[i]));
+  if (indexes_.capacity() > kSpareWords) std::vector<uint32_t>().swap(indexes_);
 }
 
 }  // namespace ignix
