@@ -266,6 +266,29 @@ TEST(transactions, query_buffer_limit) {
   CHECK(client.read_until_close().size() < 40'000 * kQueued.size());
 }
 
+// More than client-output-buffer-limit allows is not kept, however much a transaction replies; but
+// all of it is run.
+TEST(transactions, output_limit) {
+  Server server({.arguments = {"--client-output-buffer-limit", "normal 2mb 0 0"}});
+  server.start();
+  Client client(server), other(server);
+  CHECK_EQ(client.command({"SET", "k", std::string(5000, 'v')}), kOk);
+  std::string bytes = encode({"MULTI"});
+  constexpr int kGets = 100'000;
+  for (int i = 0; i < kGets; i++) append_encoded({"GET", "k"}, &bytes);
+  append_encoded({"SET", "done", "x"}, &bytes);
+  CHECK(client.send(bytes));
+  CHECK_EQ(client.read_reply(), kOk);
+  for (int i = 0; i <= kGets; i++) CHECK_EQ(client.read_reply(), kQueued);
+  const long before_kb = server.memory_kb();
+  CHECK(client.send(encode({"EXEC"}) + encode({"SET", "behind", "x"})));
+  CHECK_EQ(client.read_until_close(), "");
+  CHECK(server.wait_log("client-output-buffer-limit"));
+  if (slowness() == 1) CHECK(server.memory_kb() - before_kb < 100 << 10);
+  CHECK_EQ(other.command({"EXISTS", "done"}), integer(1));
+  CHECK_EQ(other.command({"EXISTS", "behind"}), integer(0));
+}
+
 // Each client that had a long transaction is gone, and so is the memory: the loop keeps a little of
 // it for the next one.
 TEST(transactions, memory_of_long_ones) {

@@ -28,14 +28,15 @@ struct Env {
   const std::atomic<bool>* loading = nullptr;  // while it is true, few commands are run
   int64_t now_ms = 0;                          // time of day, read once for each batch
   int64_t output_room_bytes = 0;         // what all clients' replies may still grow by in this turn
+  int64_t output_bytes_max = 0;          // of a client, by client-output-buffer-limit; 0: any
   uint32_t clock = 0;                    // the entries' access clock at that time
   EvictRules evict = {};                 // maxmemory-policy and what belongs to it
   int evict_tenacity = 10;               // maxmemory-eviction-tenacity
   bool rdbcompression = true;            // for DUMP
   int64_t string_bytes_max = INT64_MAX;  // proto-max-bulk-len, for strings that are made here
   const std::atomic<int64_t>* hll_sparse_bytes = nullptr;  // hll-sparse-max-bytes
-  uint64_t changes = 0;                  // made by this loop so far
-  bool in_transaction = false;           // under the locks of an EXEC: nothing may wait for others
+  uint64_t changes = 0;                                    // made by this loop so far
+  bool in_transaction = false;  // under the locks of an EXEC: nothing may wait for others
   RandomNumbers random = RandomNumbers(random_hash_secret().a);
   TransactionPtr spare_transaction = nullptr;  // for the next MULTI
 };
