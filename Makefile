@@ -72,6 +72,7 @@ install: $(server) $(checker)
 	install -D -m 755 $(checker) $(DESTDIR)$(PREFIX)/bin/ignix-check
 	install -D -m 644 man/ignix.1 $(DESTDIR)$(PREFIX)/share/man/man1/ignix.1
 	install -D -m 644 man/ignix-check.1 $(DESTDIR)$(PREFIX)/share/man/man1/ignix-check.1
+	install -D -m 644 man/ignix-commands.7 $(DESTDIR)$(PREFIX)/share/man/man7/ignix-commands.7
 	install -D -m 644 README.md $(DESTDIR)$(PREFIX)/share/doc/ignix/README.md
 
 clean:

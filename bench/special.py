@@ -266,6 +266,53 @@ def watch_rewrite(bench, server):
 # ---- threads ----
 
 
+# ---- eviction ----
+
+
+EVICT_LIMITS_MB = (40, 400)
+EVICT_POLICIES = ("allkeys-lru", "allkeys-lfu", "allkeys-random")
+
+
+def run_evict(bench):
+    """A cache too small for its keys: GET, and a SET where that finds nothing, by one command.
+    Which keys are asked for follows Zipf's law. Measured when the cache has been full for long."""
+    lines = []
+    for limit_mb in EVICT_LIMITS_MB:
+        for policy in EVICT_POLICIES:
+            for name in real_servers(bench):
+                found = hits_of(bench, name, limit_mb, policy)
+                bench.results[f"evict/{limit_mb}/{policy}/{name}"] = found
+                lines.append([f"{limit_mb} MB, {policy}", name, f"{found['hit_rate']:.4f}"] +
+                             [report.number(found[figure]) for figure in
+                              ("keys", "cpu_ns", "used_mb", "rss_mb")])
+    header = ["limit", "server", "hit rate", "keys", "CPU ns", "used memory, MB", "RSS, MB"]
+    return ("## Hit rate of a cache: Zipf's law, exponent 0.99, keys of 16 bytes and values of 64; "
+            "a million keys for each 40 MB\n\n" + report.table(header, lines))
+
+
+def hits_of(bench, name, limit_mb, policy):
+    keys = limit_mb * 25_000
+    server = bench.launcher.start(name, extra=["--maxmemory", f"{limit_mb}mb",
+                                               "--maxmemory-policy", policy])
+    load = ["--command", "raw", "--template", "SET {key} {value} NX GET", "--keys", str(keys),
+            "--order", "zipf", "--pipeline", "16"]
+    try:
+        bench.run_load(server, load + ["--requests", str(3 * keys), "--seed", "7"])
+        run = bench.run_load(server, load + ["--requests", str(4 * keys)])
+        return {"hit_rate": 1 - run["misses"] / run["ops"], "keys": int(server.ask("DBSIZE")),
+                "cpu_ns": run["server_cpu_ns_per_op"], "rss_mb": server.status_bytes("VmRSS") / 1e6,
+                "used_mb": used_memory(server) / 1e6}
+    finally:
+        server.stop()
+
+
+def used_memory(server):
+    for line in server.ask_text("INFO", "memory").splitlines():
+        if line.startswith("used_memory:"):
+            return int(line.split(":")[1])
+    return 0
+
+
 def run_threads(bench):
     """CPU for a request with one and with two event loops. Nothing is pinned, and two load
     generators run at once: on two CPUs they share them with the server in both cases alike."""
@@ -312,5 +359,6 @@ ROWS = {
     "load": ("loading at start", run_load),
     "rewrite": ("BGREWRITEAOF under load", run_rewrite),
     "fairness": ("latency of a quiet client beside flooding ones", run_fairness),
+    "evict": ("hit rate of a cache that is too small", run_evict),
     "threads": ("CPU of one and of two event loops", run_threads),
 }

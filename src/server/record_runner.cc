@@ -81,6 +81,7 @@ bool RecordRunner::run_group(uint64_t offset) {
 
 bool RecordRunner::add_change(uint64_t offset) {
   const std::string_view name = record_[0];
+  if (equal_ignoring_case(name, "select") && select()) return !failed_;
   const Command* command = find_command(name);
   if (!command || !((command->flags & (kWrite | kWritesBack)) ||
                     std::string_view(command->name) == "select")) {
@@ -106,13 +107,26 @@ bool RecordRunner::add_change(uint64_t offset) {
   return !failed_;
 }
 
+// The log chooses a database for each record that is not of the first: so that ends no chunk. False
+// if there is no such database.
+bool RecordRunner::select() {
+  int64_t db;
+  if (record_.size() != 2 || !parse_integer(record_[1], db)) return false;
+  if (db < 0 || db >= keyspace_.databases()) return false;
+  if (db != own_.session.db) {
+    run_own();
+    own_.session.db = int(db);
+  }
+  record_.clear();
+  return true;
+}
+
 void RecordRunner::add_narrow(const Command& command, uint64_t offset) {
   Chunk& chunk = chunks_[open_];
   const uint64_t hash = keyspace_.key(record_[size_t(command.keys.first)]).hash;
   const int worker = pool_.worker_of(keyspace_.stripe_index(hash));
-  chunk.db = own_.session.db;
   chunk.of_worker[size_t(worker)].push_back(
-      {&command, hash, offset, uint32_t(chunk.words.size()), uint32_t(record_.size())});
+      {&command, hash, offset, uint32_t(chunk.words.size()), uint32_t(record_.size()), own_.session.db});
   chunk.words.insert(chunk.words.end(), record_.begin(), record_.end());
   if (++chunk.count == kChunkRecords) dispatch();
 }
@@ -143,8 +157,11 @@ void RecordRunner::run_worker(int worker) {
   const Chunk& chunk = chunks_[1 - open_];
   Lane& lane = *lanes_[size_t(worker)];
   Batch& batch = lane.batch;
-  lane.session.db = chunk.db;
   for (const Item& item : chunk.of_worker[size_t(worker)]) {
+    if (item.db != lane.session.db) {
+      lane.run();
+      lane.session.db = item.db;
+    }
     const size_t first_word = batch.words().size();
     const auto from = chunk.words.begin() + item.first_word;
     batch.words().insert(batch.words().end(), from, from + item.word_count);

@@ -55,15 +55,15 @@ class RecordRunner {
     const Command* command;
     uint64_t hash, offset;
     uint32_t first_word, word_count;
+    int db;
   };
   // A record of a transaction that has not come to its end.
   struct Kept {
     uint64_t offset;
     std::vector<std::string> words;
   };
-  // Records of one key each, in one database.
+  // Records of one key each.
   struct Chunk {
-    int db = 0;
     size_t count = 0;
     std::vector<std::string_view> words;
     std::vector<std::vector<Item>> of_worker;
@@ -74,6 +74,7 @@ class RecordRunner {
   bool begin_group(uint64_t offset);
   bool run_group(uint64_t offset);
   bool add_change(uint64_t offset);
+  bool select();
   void add_narrow(const Command& command, uint64_t offset);
   void dispatch();
   void run_own();
