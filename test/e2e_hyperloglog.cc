@@ -136,38 +136,6 @@ TEST(hyperloglog, counting_is_a_change_once) {
   }
 }
 
-// What PFMERGE has read is gone before the snapshot has come to it, what it has made is not: the
-// rewritten log needs both.
-TEST(hyperloglog, merged_and_flushed_amid_a_rewrite) {
-  Server server({.arguments = {"--threads", "1"}, .appendonly = true});
-  server.start();
-  Client client(server);
-  std::string sources, merges;
-  for (int i = 0; i < 20; i++) {
-    const std::string n = std::to_string(i);
-    append_encoded({"PFADD", "source" + n, "a", "b", n}, &sources);
-    append_encoded({"PFMERGE", "union" + n, "source" + n}, &merges);
-    append_encoded({"MOVE", "union" + n, "1"}, &merges);
-  }
-  CHECK(client.send(sources));
-  for (int i = 0; i < 20; i++) CHECK_EQ(client.read_reply(), integer(1));
-  CHECK(client.send(encode({"BGREWRITEAOF"}) + merges + encode({"FLUSHDB"})));
-  CHECK_EQ(client.read_reply(), "+Background append only file rewriting started\r\n");
-  for (int i = 0; i < 20; i++) {
-    CHECK_EQ(client.read_reply(), kOk);
-    CHECK_EQ(client.read_reply(), integer(1));
-  }
-  CHECK_EQ(client.read_reply(), kOk);
-  CHECK(server.wait_log("rewriting the append-only file is done"));
-  server.kill9();
-  server.restart();
-  client.connect(server);
-  CHECK_EQ(client.command({"SELECT", "1"}), kOk);
-  for (int i = 0; i < 20; i++) {
-    CHECK_EQ(client.command({"PFCOUNT", "union" + std::to_string(i)}), integer(3));
-  }
-}
-
 // Redis logs PFCOUNT as well, in small letters.
 TEST(hyperloglog, log_of_redis) {
   Server server({.appendonly = true});
@@ -181,6 +149,45 @@ TEST(hyperloglog, log_of_redis) {
   CHECK(estimate_is_stored(client, "k"));
   CHECK_EQ(client.command({"PFCOUNT", "k"}), integer(3));
   CHECK_EQ(aof_of(server), log);
+}
+
+// What PFMERGE and BITOP have read is in a snapshot that begins before them, though a flush comes
+// before the walk: the log behind the snapshot has the question, not the answer.
+TEST(hyperloglog, merged_and_flushed_amid_a_rewrite) {
+  constexpr int kKeys = 100'000, kMerged = 200;
+  Server server({.arguments = {"--threads", "1"}, .appendonly = true});
+  server.start();
+  Client client(server);
+  std::string pipeline;
+  for (int i = 0; i < kKeys; i++) {
+    append_encoded({"SET", "k" + std::to_string(i), std::string(100, 'v')}, &pipeline);
+  }
+  CHECK(client.send(pipeline));
+  for (int i = 0; i < kKeys; i++) CHECK_EQ(client.read_reply(), kOk);
+  for (int i = 0; i < kMerged; i++) {
+    CHECK_EQ(client.command({"PFADD", "from" + std::to_string(i), "x"}), integer(1));
+  }
+  pipeline = encode({"BGREWRITEAOF"});
+  for (int i = 0; i < kMerged; i++) {
+    const std::string from = "from" + std::to_string(i), to = "to" + std::to_string(i);
+    append_encoded(i % 2 ? Argv{"BITOP", "OR", to, from} : Argv{"PFMERGE", to, from}, &pipeline);
+    append_encoded({"MOVE", to, "1"}, &pipeline);
+  }
+  CHECK(client.send(pipeline + encode({"FLUSHDB"})));
+  CHECK_EQ(client.read_reply()[0], '+');
+  for (int i = 0; i < kMerged; i++) {
+    CHECK_EQ(client.read_reply()[0], i % 2 ? ':' : '+');
+    CHECK_EQ(client.read_reply(), integer(1));
+  }
+  CHECK_EQ(client.read_reply(), kOk);
+  CHECK(server.wait_log("rewriting the append-only file is done"));
+  server.kill9();
+  server.restart();
+  client.connect(server);
+  CHECK_EQ(client.command({"SELECT", "1"}), kOk);
+  for (int i = 0; i < kMerged; i++) {
+    CHECK_EQ(client.command({"PFCOUNT", "to" + std::to_string(i)}), integer(1));
+  }
 }
 
 // CONFIG SET holds for what stands behind it in a pipeline.

@@ -90,6 +90,18 @@ TEST(memory, comes_back_after_flushall) {
   }
 }
 
+// A command of very many words, after which nothing of them is kept.
+TEST(memory, comes_back_after_many_words) {
+  if (!memory_is_plain()) SKIP("memory is not comparable under a sanitizer");
+  Server server({.arguments = {"--threads", "1"}});
+  server.start();
+  const long before_kb = server.memory_kb();
+  Client client(server);
+  CHECK_EQ(client.command(Argv(3'000'000, "EXISTS")), integer(0));
+  client.close();
+  CHECK(server.memory_kb() - before_kb < 60 << 10);
+}
+
 TEST(memory, an_empty_server_is_small) {
   if (!memory_is_plain()) SKIP("memory is not comparable under a sanitizer");
   Server server({.arguments = {"--threads", "2"}});

@@ -69,6 +69,33 @@ TEST(strings, log_brings_all_back) {
   CHECK_EQ(client.command({"EXISTS", "gone", "past", "c"}), integer(0));
 }
 
+// The log has BITOP as it came, however long the result: a transaction may have many of them. The
+// sources are as they were when it is read.
+TEST(strings, bitop_in_the_log) {
+  Server server({.appendonly = true});
+  server.start();
+  Client client(server);
+  CHECK_EQ(client.command({"SETBIT", "long", "80000000", "1"}), integer(0));
+  CHECK_EQ(client.command({"SET", "gone", "x", "PX", "1"}), kOk);
+  while (client.command({"EXISTS", "gone"}) != integer(0)) continue;
+  CHECK_EQ(client.command({"MULTI"}), kOk);
+  for (int i = 0; i < 20; i++) {
+    CHECK_EQ(client.command({"BITOP", "NOT", "not", "long"}), "+QUEUED\r\n");
+  }
+  CHECK_EQ(client.command({"EXEC"}).substr(0, 5), "*20\r\n");
+  CHECK_EQ(client.command({"BITOP", "AND", "none", "long", "gone"}), integer(10'000'001));
+  CHECK_EQ(client.command({"SETBIT", "long", "0", "1"}), integer(0));
+  const std::string bits = client.command({"BITCOUNT", "not"});
+  server.kill9();
+  CHECK(read_file(server.dir() + "/ignix.aof").size() < 4096);
+  server.restart();
+  client.connect(server);
+  CHECK_EQ(client.command({"BITCOUNT", "not"}), bits);
+  CHECK_EQ(client.command({"BITCOUNT", "none"}), integer(0));
+  CHECK_EQ(client.command({"STRLEN", "none"}), integer(10'000'001));
+  CHECK_EQ(client.command({"BITCOUNT", "long"}), integer(2));
+}
+
 // The replies to GET are of the moment of each GET, though they are sent from the value itself,
 // which changes before the client reads them.
 TEST(strings, changed_while_it_is_sent) {

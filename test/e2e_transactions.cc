@@ -266,6 +266,49 @@ TEST(transactions, query_buffer_limit) {
   CHECK(client.read_until_close().size() < 40'000 * kQueued.size());
 }
 
+// More than client-output-buffer-limit allows is not kept, however much a transaction replies; but
+// all of it is run.
+TEST(transactions, output_limit) {
+  Server server({.arguments = {"--client-output-buffer-limit", "normal 2mb 0 0"}});
+  server.start();
+  Client client(server), other(server);
+  CHECK_EQ(client.command({"SET", "k", std::string(5000, 'v')}), kOk);
+  std::string bytes = encode({"MULTI"});
+  constexpr int kGets = 100'000;
+  for (int i = 0; i < kGets; i++) append_encoded({"GET", "k"}, &bytes);
+  append_encoded({"SET", "done", "x"}, &bytes);
+  CHECK(client.send(bytes));
+  CHECK_EQ(client.read_reply(), kOk);
+  for (int i = 0; i <= kGets; i++) CHECK_EQ(client.read_reply(), kQueued);
+  const long before_kb = server.memory_kb();
+  CHECK(client.send(encode({"EXEC"}) + encode({"SET", "behind", "x"})));
+  CHECK_EQ(client.read_until_close(), "");
+  CHECK(server.wait_log("client-output-buffer-limit"));
+  if (slowness() == 1) CHECK(server.memory_kb() - before_kb < 100 << 10);
+  CHECK_EQ(other.command({"EXISTS", "done"}), integer(1));
+  CHECK_EQ(other.command({"EXISTS", "behind"}), integer(0));
+}
+
+// Each client that had a long transaction is gone, and so is the memory: the loop keeps a little of
+// it for the next one.
+TEST(transactions, memory_of_long_ones) {
+  if (slowness() > 1) SKIP("memory is not comparable under a sanitizer");
+  constexpr int kCommands = 1 << 20;
+  Server server({.arguments = {"--threads", "1"}});
+  server.start();
+  std::string bytes = encode({"MULTI"});
+  for (int i = 0; i < kCommands; i++) append_encoded({"GET", "k"}, &bytes);
+  const long before_kb = server.memory_kb();
+  {
+    Client client(server);
+    CHECK(client.send(bytes + encode({"DISCARD"})));
+    CHECK_EQ(client.read_reply(), kOk);
+    for (int i = 0; i < kCommands; i++) CHECK_EQ(client.read_reply(), kQueued);
+    CHECK_EQ(client.read_reply(), kOk);
+  }
+  CHECK(server.memory_kb() - before_kb < 50 << 10);
+}
+
 TEST(transactions, watch_limit) {
   Server server;
   server.start();

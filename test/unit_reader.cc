@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "base/limits.h"
+#include "durability/rdb_input.h"
 #include "durability/reader.h"
 #include "random.h"
 #include "runner.h"
@@ -242,7 +243,7 @@ TEST(reader, numbers_that_are_none) {
                            "*1\r\n$-1\r\n",
                            "*1\r\n$\r\n",
                            "*1\r\n$01\r\nx\r\n",
-                           "*1\r\n$536870913\r\n",
+                           "*1\r\n$536870921\r\n",
                            "*1\r\n$9223372036854775807\r\n",
                            "*1\r\n$9223372036854775808\r\n",
                            "*1\r\n$18446744073709551615\r\n",
@@ -266,10 +267,23 @@ TEST(reader, numbers_that_are_none) {
 // Numbers within the limits, and nothing behind them: no memory is taken for what is not there.
 TEST(reader, promises_that_are_not_kept) {
   for (const char* text : {"*1\r\n$536870912\r\n", "*2147483647\r\n", "*2147483647\r\n$1\r\nx\r\n",
-                           "*2\r\n$3\r\nSET\r\n$536870912\r\nshort\r\n"}) {
+                           "*2\r\n$3\r\nSET\r\n$536870912\r\nshort\r\n", "*1\r\n$536870920\r\n"}) {
     const Outcome outcome = read_text(text);
     CHECK_EQ(outcome.result, Result::kTruncated);
     CHECK_EQ(outcome.offset, 0);
+  }
+}
+
+// As long as BITFIELD can make one; one byte more is damage. Only the length is there.
+TEST(reader, longest_string_of_a_dump) {
+  using Fault = ignix::RdbInput::Fault;
+  for (const auto& [last_byte, fault] :
+       {std::pair{'\x08', Fault::kTruncated}, std::pair{'\x09', Fault::kDamaged}}) {
+    const std::string length = {'\x80', '\x20', '\0', '\0', last_byte};
+    ignix::RdbInput in(length);
+    ignix::Buffer string;
+    CHECK(!in.take_string(string));
+    CHECK(in.fault() == fault);
   }
 }
 

@@ -13,7 +13,10 @@ constexpr int64_t kMultibulkCountMax = INT32_MAX;   // words of one command
 constexpr int64_t kBulkBytesDefault = 512LL << 20;  // proto-max-bulk-len
 constexpr int64_t kQueryBytesDefault = 1LL << 30;   // client-query-buffer-limit
 constexpr size_t kStringBytesMax = 512ULL << 20;    // a string value
-constexpr int64_t kHllSparseBytesDefault = 3000;    // hll-sparse-max-bytes
+// BITFIELD's offset is within that; the up to 64 bits of its field may end behind. Files have such
+// strings too.
+constexpr size_t kStoredStringBytesMax = kStringBytesMax + 8;
+constexpr int64_t kHllSparseBytesDefault = 3000;  // hll-sparse-max-bytes
 
 // A turn of the loop.
 constexpr size_t kReadBytes = 16 * 1024;    // one read of one connection
@@ -22,6 +25,7 @@ constexpr unsigned kCarefulReads = 64;      // so many times
 constexpr size_t kSliceBytes = 16 * 1024;   // run for one connection; the rest next turn
 constexpr size_t kBatchCommands = 64;       // parsed, prefetched and run together
 constexpr uint32_t kPrefetchKeys = 4 * kBatchCommands;  // of one batch: more would not stay cached
+constexpr size_t kSpareWords = 64 * 1024;               // of a batch; room for more is given back
 constexpr size_t kEventsPerTurn = 256;                  // connections served in one turn
 constexpr size_t kAcceptsPerTurn = 64;                  // so that a flood of connects is no stall
 constexpr int kMaintainCheckMs = 100;                   // after activity, is there memory to tidy?
@@ -52,9 +56,9 @@ constexpr size_t kOutputBytesPauseScarce = 1ULL << 20;
 
 // Clients.
 constexpr int64_t kMaxClientsDefault = 10000;
-constexpr int kReservedDescriptors = 32;  // files, listeners
-constexpr int kDescriptorsPerLoop = 7;    // ring, epoll, mailbox, pipe, listeners
-constexpr int kAcceptRetryMs = 100;       // after running out of descriptors
+constexpr int kReservedDescriptors = 32;      // files, listeners
+constexpr int kDescriptorsPerLoop = 7;        // ring, epoll, mailbox, pipe, listeners
+constexpr int kAcceptRetryMs = 100;           // after running out of descriptors
 constexpr size_t kClientNameBytesMax = 1024;  // CLIENT SETNAME, SETINFO
 
 // Transactions. What is queued and watched counts for client-query-buffer-limit.

@@ -197,7 +197,9 @@ Block* combined(Call& call, BitOperation operation, size_t length) {
   if (!block) return nullptr;
   for (size_t i = 3; i < call.word_count; i++) {
     StringScratch scratch;
-    const std::string_view source = bytes_of(find_for_read(call, call.key(i - 2)), scratch);
+    Entry* const entry = find_for_read(call, call.key(i - 2));
+    if (entry) call.keyspace().save_as_source(call.db(), entry);
+    const std::string_view source = bytes_of(entry, scratch);
     if (i > 3) {
       combine(operation, block->data, length, source);
       continue;
@@ -227,7 +229,8 @@ bool store_result(Call& call, const Key& to, Block* block) {
 
 }  // namespace
 
-// The log holds the result: the sources may change before it is read.
+// The log has the question: the answer may be of half a gigabyte, and a transaction may have many
+// of them.
 void run_bitop(Call& call) {
   BitOperation operation;
   if (!parse_operation(call.words[1], operation)) return reply_syntax_error(call);
@@ -249,10 +252,8 @@ void run_bitop(Call& call) {
   }
   find_live(call, to);  // an expired one goes by a record of its own
   Block* block = combined(call, operation, length);
-  const std::string_view result = block ? block->view() : std::string_view();
   const bool made = block && store_result(call, to, block);
-  const std::string_view change[] = {"SET", to.text, result};
-  if (made) call.log_change(change, 3);
+  if (made) call.log_change();
   if (block) drop_block(block);
   made ? call.reply.integer(int64_t(length)) : reply_out_of_memory(call);
 }

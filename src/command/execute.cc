@@ -260,7 +260,7 @@ void Batch::run_locked(Call& call, size_t hash_count) {
 void Batch::clear() {
   requests_.clear();
   words_.reset();
-  hashes_.capacity() > 4 * kPrefetchKeys ? hashes_.release() : hashes_.clear();
+  hashes_.capacity() > kSpareWords ? hashes_.release() : hashes_.clear();
 }
 
 // Only reached where no subcommand was found.

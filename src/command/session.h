@@ -63,6 +63,7 @@ struct Session {
   uint64_t id = 0;
   uint8_t replies = 0;             // 0: all are sent
   bool close_after_reply = false;  // nothing more of this client is run
+  bool output_cut = false;         // EXEC had more to reply than is kept: it is closed, unanswered
   bool blocked = false;            // its next command waits: see net/loop.cc
   uint64_t log_position = 0;       // the reply waits until the log is acknowledged up to here
   TransactionPtr transaction;      // from MULTI to its end (command/transaction.h)

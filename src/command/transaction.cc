@@ -11,6 +11,19 @@ namespace ignix {
 
 // ---- the queue
 
+namespace {
+
+// Whether the client has more to read than it may. It is closed then, as behind any other command;
+// but of a transaction the rest is run, and not replied.
+bool is_too_much(Call& exec) {
+  Session& session = exec.session;
+  const int64_t most = exec.env.output_bytes_max;
+  if (most == 0 || int64_t(session.output.size() + session.sending_bytes) <= most) return false;
+  return session.output_cut = session.close_after_reply = true;
+}
+
+}  // namespace
+
 Transaction::~Transaction() { clear(); }
 
 void Transaction::clear() {
@@ -98,7 +111,7 @@ void Transaction::run(Call& exec) {
     Call call = {exec.env, *item.command, session, reply, argv_.data(), item.word_count, hashes};
     const size_t mark = reply.mark();
     item.command->run(call);
-    if (!session.hears()) reply.rollback(mark);
+    if (!session.hears() || is_too_much(exec)) reply.rollback(mark);
     if (item.block) drop_block(item.block);
     session.received = item.block = nullptr;
     hashes += item.hash_count;

@@ -86,7 +86,7 @@ bool RdbInput::take_length(uint64_t& length, bool* encoded) {
 }
 
 bool RdbInput::take_plain(Buffer& into, uint64_t length) {
-  if (length > kStringBytesMax) return damaged("a string is too long");
+  if (length > kStoredStringBytesMax) return damaged("a string is too long");
   if (!need(length)) return false;
   if (!into.append({at_, length})) return fault(Fault::kFailed, "out of memory");
   at_ += length;
@@ -96,7 +96,9 @@ bool RdbInput::take_plain(Buffer& into, uint64_t length) {
 bool RdbInput::take_compressed(Buffer& into) {
   uint64_t packed, whole;
   if (!take_length(packed) || !take_length(whole)) return false;
-  if (packed > kStringBytesMax || whole > kStringBytesMax) return damaged("a string is too long");
+  if (packed > kStoredStringBytesMax || whole > kStoredStringBytesMax) {
+    return damaged("a string is too long");
+  }
   if (!need(packed)) return false;
   if (!into.reserve(whole)) return fault(Fault::kFailed, "out of memory");
   if (!lzf_decompress({at_, packed}, into.room(), whole)) {

@@ -110,7 +110,7 @@ AofReader::Step AofReader::read_record(Words& words) {
   for (int64_t i = 0; i < count; i++) {
     step = read_length('$', at, length);
     if (step != Step::kDone) return step;
-    if (uint64_t(length) > kStringBytesMax) {
+    if (uint64_t(length) > kStoredStringBytesMax) {
       error_ = "a word of " + std::to_string(length) + " bytes";
       return Step::kBad;
     }

@@ -169,11 +169,13 @@ void Loop::turn() {
   if (index_ == 0) server_.persist.attend();
 }
 
-// What maxmemory-policy and its like are, as of this turn.
+// What maxmemory-policy and its like are, as of this turn, and how much a client may have to read.
 void Loop::take_rules() {
   env_.evict = server_.config.evict_rules(env_.now_ms);
   env_.evict_tenacity = int(server_.config.eviction_tenacity.load(std::memory_order_relaxed));
   env_.clock = env_.evict.usage.fresh_clock(env_.now_ms);
+  env_.output_bytes_max =
+      server_.config.output_limits[ClientClass::kNormal].hard_bytes.load(std::memory_order_relaxed);
 }
 
 // Whether the deletion of what has expired may be logged, and a snapshot can bear it.
@@ -635,6 +637,7 @@ void Loop::finish(Connection& c) {
   } else {
     c.input.compact();
   }
+  if (c.output_cut && !c.broken) return close_over_limit(c);
   const size_t sending_before = c.sending.size();
   if (!c.output.empty() && !c.broken && (!c.awaits_writable || c.writable)) answer(c);
   c.writable = false;

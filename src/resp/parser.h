@@ -11,6 +11,7 @@
 #include <string_view>
 
 #include "base/array.h"
+#include "base/limits.h"
 #include "base/memory.h"
 
 namespace ignix {
@@ -24,9 +25,8 @@ class Words : public Array<std::string_view> {
 
   // Forgets all, and keeps no more memory than most need.
   void reset() {
-    constexpr size_t kKept = 16 * 1024;
     drop_lines();
-    capacity() > kKept ? release() : clear();
+    capacity() > kSpareWords ? release() : clear();
   }
 
   // A copy that stays until reset(); nullptr if there is no memory.
