@@ -61,7 +61,7 @@ class Array {
   void clear() { size_ = 0; }
   void remove_front(size_t count) {
     size_ -= count;
-    memmove(static_cast<void*>(data_), data_ + count, size_ * sizeof(T));
+    if (size_ > 0) memmove(static_cast<void*>(data_), data_ + count, size_ * sizeof(T));
   }
   // Gives the memory back; empty afterwards.
   void release() {
