@@ -452,7 +452,7 @@ TEST(faults, fsync_fails_with_fsync_always) {
   disk->sync_failures = 0;
   CHECK_EQ(waiting.read_reply(), kOk);
   await_info(client, "aof_last_fsync_status:ok");
-  CHECK(server.log().find("can be written again") != std::string::npos);
+  CHECK(server.wait_log("can be written again"));
   CHECK_EQ(client.command({"SET", "c", "3"}), kOk);
   server.kill9();
   disk.lose_power(server.dir(), "ignix.aof", FaultyDisk::Kept::kNothing, random);

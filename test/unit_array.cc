@@ -53,7 +53,10 @@ TEST(array, says_when_there_is_no_memory) {
   CHECK(words.push("first"));
   CHECK(!words.reserve(SIZE_MAX / 2));
   CHECK(!words.reserve(SIZE_MAX / sizeof(std::string_view) + 2));
-  CHECK(!words.resize(size_t(1) << 58));
+  CHECK(!words.resize(size_t(1) << 60));
+#if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
+  CHECK(!words.resize(size_t(1) << 58));  // a sanitizer ends the process that asks for so much
+#endif
   CHECK_EQ(words.size(), 1);
   CHECK_EQ(words[0], "first");
 }
