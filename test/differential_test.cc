@@ -474,9 +474,8 @@ Choice choose_generators(const Stream& s) {
       for (unsigned i = 0; i < times * family->weight; i++) choice.by_weight.push_back(family);
     }
   };
-  for (const Generator* family :
-       {kServerGenerators, kStringGenerators, kKeyGenerators, kBitmapGenerators,
-        kHyperloglogGenerators}) {
+  for (const Generator* family : {kServerGenerators, kStringGenerators, kKeyGenerators,
+                                  kBitmapGenerators, kHyperloglogGenerators}) {
     add(family, 1);
   }
   add(kTransactionGenerators, s.transactions ? 4 : 1);

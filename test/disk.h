@@ -24,7 +24,8 @@ class FaultyDisk {
   // Ends a hold, and wakes the calls that wait.
   void release(std::atomic<uint32_t>& hold);
 
-  // Before the server starts: what is in `dir` is on the disk. Only from then on there is a journal.
+  // Before the server starts: what is in `dir` is on the disk. Only from then on there is a
+  // journal.
   void begin(const std::string& dir);
 
   // What is left of the writes that no fsync has covered.

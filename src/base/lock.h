@@ -1,7 +1,7 @@
 // A lock of four bytes for short sections. Waits by spinning first: most are held for tens of
 // nanoseconds. Then by yielding the processor and at last by sleeping, so that a holder that was
-// preempted gets to run, though it may be a thread that comes behind this one (the snapshot's has
-// the lowest priority: yielding alone would leave it a hundredth of the time).
+// preempted gets to run, though it may be a thread that comes behind this one, as the snapshot's
+// does: yielding alone leaves it little.
 #pragma once
 
 #include <sched.h>
@@ -15,7 +15,8 @@ namespace ignix {
 class SpinLock {
  public:
   void lock() {
-    if (taken_.exchange(1, std::memory_order_acquire)) [[unlikely]] lock_slowly();
+    if (taken_.exchange(1, std::memory_order_acquire)) [[unlikely]]
+      lock_slowly();
   }
   void unlock() { taken_.store(0, std::memory_order_release); }
 

@@ -43,15 +43,6 @@ class Words : public Array<std::string_view> {
   void push_back(std::string_view word) {
     if (!push(word)) end_without_memory();
   }
-  template <typename From>
-  void insert(const std::string_view*, From from, From to) {
-    for (; from != to; ++from) push_back(*from);
-  }
-  template <typename From>
-  void assign(From from, From to) {
-    clear();
-    insert(end(), from, to);
-  }
 
  private:
   void drop_lines() {

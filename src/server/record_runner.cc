@@ -70,7 +70,7 @@ bool RecordRunner::run_group(uint64_t offset) {
   in_group_ = false;
   for (const Kept& kept : group_) {
     if (failed_) break;
-    record_.assign(kept.words.begin(), kept.words.end());
+    for (const std::string& word : kept.words) record_.push_back(word);
     add_change(kept.offset);
   }
   // Its words are looked at until the chunk has been run.
@@ -83,8 +83,8 @@ bool RecordRunner::add_change(uint64_t offset) {
   const std::string_view name = record_[0];
   if (equal_ignoring_case(name, "select") && select()) return !failed_;
   const Command* command = find_command(name);
-  if (!command || !((command->flags & (kWrite | kWritesBack)) ||
-                    std::string_view(command->name) == "select")) {
+  if (!command ||
+      !((command->flags & (kWrite | kWritesBack)) || std::string_view(command->name) == "select")) {
     finish();
     fail(offset, "'" + std::string(name.substr(0, 32)) + "' is not a command that changes data");
     return false;
@@ -125,8 +125,8 @@ void RecordRunner::add_narrow(const Command& command, uint64_t offset) {
   Chunk& chunk = chunks_[open_];
   const uint64_t hash = keyspace_.key(record_[size_t(command.keys.first)]).hash;
   const int worker = pool_.worker_of(keyspace_.stripe_index(hash));
-  chunk.of_worker[size_t(worker)].push_back(
-      {&command, hash, offset, uint32_t(chunk.words.size()), uint32_t(record_.size()), own_.session.db});
+  chunk.of_worker[size_t(worker)].push_back({&command, hash, offset, uint32_t(chunk.words.size()),
+                                             uint32_t(record_.size()), own_.session.db});
   chunk.words.insert(chunk.words.end(), record_.begin(), record_.end());
   if (++chunk.count == kChunkRecords) dispatch();
 }
@@ -163,8 +163,9 @@ void RecordRunner::run_worker(int worker) {
       lane.session.db = item.db;
     }
     const size_t first_word = batch.words().size();
-    const auto from = chunk.words.begin() + item.first_word;
-    batch.words().insert(batch.words().end(), from, from + item.word_count);
+    for (uint32_t i = 0; i < item.word_count; i++) {
+      batch.words().push_back(chunk.words[item.first_word + i]);
+    }
     batch.add_known(lane.session, *item.command, first_word, item.hash, item.offset);
     if (batch.full()) lane.run();
   }
