@@ -67,7 +67,8 @@ struct KeyStream {
   std::vector<uint32_t> samples;
 
   KeyStream(Order how, uint64_t n, double exponent, uint64_t seed)
-      : order(how), count(n), random{seed * 0x9e3779b97f4a7c15u + 1} {
+      // Mixed, for a seed that is another's plus some steps of next() would give the same keys.
+      : order(how), count(n), random{Random{seed}.next()} {
     if (order != kZipf) return;
     Zipf zipf(n, exponent);
     // Spread the ranks over the key space, so that hot keys are not neighbours.

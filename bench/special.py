@@ -5,6 +5,7 @@ import concurrent.futures
 import ctypes
 import mmap
 import os
+import platform
 import statistics
 import tempfile
 import time
@@ -281,8 +282,9 @@ def watch_rewrite(bench, server):
 
 
 STALL_SECONDS = 2
-# Where the words that hold calls are in test/faulty_disk.h's DiskControl, and whom they hold.
-STALLS = {"fsync": 28, "write": 24}
+# Where test/faulty_disk.h's DiskControl has the word that holds such calls, and the number of those
+# held.
+STALLS = {"fsync": (32, 44), "write": (24, 36)}
 FAULTY_DISK = "build/release/faulty-disk.so"
 
 
@@ -299,8 +301,12 @@ class Disk:
     def hold(self, offset, value):
         self.control[offset:offset + 4] = value.to_bytes(4, "little")
         word = ctypes.c_uint32.from_buffer(self.control, offset)
-        SYS_FUTEX, FUTEX_WAKE, EVERYBODY = 202, 1, 2**31 - 1
+        SYS_FUTEX = 98 if platform.machine() == "aarch64" else 202
+        FUTEX_WAKE, EVERYBODY = 1, 2**31 - 1
         ctypes.CDLL(None).syscall(SYS_FUTEX, ctypes.byref(word), FUTEX_WAKE, EVERYBODY, 0, 0, 0)
+
+    def number(self, offset):
+        return int.from_bytes(self.control[offset:offset + 4], "little")
 
 
 def run_stall(bench):
@@ -323,6 +329,7 @@ def run_stall(bench):
 
 def stall_of(bench, name, fsync, call):
     disk = Disk()
+    hold, held = STALLS[call]
     server = bench.launcher.start(name, aof=True, fsync=fsync, environment=disk.environment)
     get, put = (["--command", command, "--keys", "100k", "--connections", "8", "--rate", "5000",
                  "--seconds", str(2 * STALL_SECONDS)] for command in ("get", "set"))
@@ -335,21 +342,23 @@ def stall_of(bench, name, fsync, call):
                 sets = pool.submit(bench.run_load, server, put)
                 bench.sleep(STALL_SECONDS / 2)
                 if when == "during":
-                    disk.hold(STALLS[call], 1)
+                    disk.hold(hold, 1)
                     bench.sleep(STALL_SECONDS)
-                    disk.hold(STALLS[call], 0)
+                    if disk.number(held) == 0:
+                        raise RuntimeError(f"no {call} of {name} was held")
+                    disk.hold(hold, 0)
                 runs[when] = gets.result()
                 sets.result()
         return runs
     finally:
-        disk.hold(STALLS[call], 0)
+        disk.hold(hold, 0)
         server.stop()
 
 
 # ---- eviction ----
 
 
-EVICT_LIMITS_MB = (40, 400)
+EVICT_LIMITS_MB = (10, 40)
 EVICT_POLICIES = ("allkeys-lru", "allkeys-lfu", "allkeys-random")
 
 
@@ -367,11 +376,11 @@ def run_evict(bench):
                               ("keys", "cpu_ns", "used_mb", "rss_mb")])
     header = ["limit", "server", "hit rate", "keys", "CPU ns", "used memory, MB", "RSS, MB"]
     return ("## Hit rate of a cache: Zipf's law, exponent 0.99, keys of 16 bytes and values of 64; "
-            "a million keys for each 40 MB\n\n" + report.table(header, lines))
+            "1 M of them\n\n" + report.table(header, lines))
 
 
 def hits_of(bench, name, limit_mb, policy):
-    keys = limit_mb * 25_000
+    keys = 1_000_000
     server = bench.launcher.start(name, extra=["--maxmemory", f"{limit_mb}mb",
                                                "--maxmemory-policy", policy])
     load = ["--command", "raw", "--template", "SET {key} {value} NX GET", "--keys", str(keys),
