@@ -80,13 +80,16 @@ void happen(Model& model, Random& random) {
   }
 }
 
-// One walk. What was there from its beginning to its end has been visited once.
-void walk(Model& model, Random& random) {
+// One walk, in the midst of which, whatever else happens, the table grows to many keys or shrinks
+// to few. What was there from its beginning to its end has been visited once. Returns the number of
+// buckets after that change.
+size_t walk(Model& model, Random& random, bool grows) {
   model.kept = random.one_in(3) ? 0 : random.below(500);
   for (uint64_t i = 0; i < model.kept; i++) model.add(i);
   std::map<std::string, int> visits;
   model.always = model.there;
   uint64_t number = 0, steps = 0;
+  size_t buckets = 0;
   do {
     ScanCursor cursor = ScanCursor::from_number(number);
     ignix::scan_step(model.keyspace, 0, cursor,
@@ -94,10 +97,18 @@ void walk(Model& model, Random& random) {
     const uint64_t before = number;
     number = cursor.number(model.keyspace);
     CHECK(number == 0 || number > before);
-    happen(model, random);
+    if (steps == 0 && grows) {
+      for (uint64_t i = 0; i < 20'000; i++) model.add(random.below(60'000));
+    } else if (steps == 0) {
+      model.shrink_to(random.below(300));
+    } else {
+      happen(model, random);
+    }
+    if (steps == 0) buckets = model.buckets();
     CHECK(++steps < 10'000'000);
   } while (number != 0);
   for (uint64_t key : model.always) CHECK_EQ(visits[key_text(key)], 1);
+  return buckets;
 }
 
 TEST_LONG(scan, meets_every_key_that_stays_once) {
@@ -106,13 +117,13 @@ TEST_LONG(scan, meets_every_key_that_stays_once) {
   size_t most = 0, least = SIZE_MAX;
   const int rounds = slowness() > 1 ? 8 : 60;
   for (int i = 0; i < rounds; i++) {
-    walk(model, random);
-    most = std::max(most, model.buckets());
+    const bool grows = i % 2 == 0;
+    if (grows) model.shrink_to(random.below(300));
     least = std::min(least, model.buckets());
-    if (random.one_in(4)) model.shrink_to(random.below(300));
+    most = std::max(most, walk(model, random, grows));
     progress("%d of %d", i, rounds);
   }
-  CHECK(most > 4 * least);  // it has grown and shrunk
+  CHECK(most > 4 * least);
 }
 
 // Flushed, swapped, or both amid a walk: the keys that are in the database all the time are
