@@ -12,7 +12,7 @@
 namespace ignix {
 namespace {
 
-constexpr size_t kWriteBytes = 256 * 1024;  // of the walk, at a time
+constexpr size_t kWriteBytes = 64 * 1024;  // of the walk, at a time: a step, see GiveWay
 constexpr int kWritePieces = 64;
 constexpr uint64_t kStartWritingBytes = 16ULL << 20;  // so that the fsync at the end is a short one
 
@@ -54,6 +54,7 @@ void Snapshot::Sink::put_held() {
         entry.key_block ? entry.key_block->view() : std::string_view(keys, entry.key_bytes);
     name_database(entry.db);
     if (!rdb::put_compressed_entry(out, key, entry.expiry_ms, entry.value)) failed = true;
+    owner.give_way_.now_and_then();
     keys += entry.key_bytes;
   }
   clear_held();
@@ -144,6 +145,7 @@ bool Snapshot::write_all(int fd) {
     sized_db = walk.db;
     if (walked_.out.size() >= kWriteBytes && !flush(fd, walked_.out)) return false;
     if (!take_changed(fd)) return false;
+    give_way_.now_and_then();
     if (cancelled_ && cancelled_->load(std::memory_order_relaxed)) return fail("cancelled");
   } while (keyspace_.walk_snapshot(walk, walked_));
   return true;

@@ -3,7 +3,9 @@
 //
 // One thread walks and writes; the loops hand it what they are about to change. When they do that
 // faster than the disk takes it, they stop changing things for a while:
-// Keyspace::changes_must_wait.
+// Keyspace::changes_must_wait. Where they share its CPU it goes in steps of some 100 us and lets
+// them through between two, so that their clients do not wait; when they always want the CPU, half
+// of it is its own.
 #pragma once
 
 #include <pthread.h>
@@ -15,6 +17,7 @@
 
 #include "base/array.h"
 #include "base/output.h"
+#include "base/sched.h"
 #include "store/keyspace.h"
 
 namespace ignix {
@@ -110,6 +113,7 @@ class Snapshot {
   std::vector<Sizes> sizes_;  // of the databases at the instant
   std::string error_;         // of write(); empty: none
   uint64_t crc_ = 0;
+  GiveWay give_way_;
   uint64_t started_writing_ = 0;  // the kernel has been told to write up to here
   std::atomic<bool> flushed_{false};
 };

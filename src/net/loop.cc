@@ -28,6 +28,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/sched.h"
 #include "command/transaction.h"
 #include "net/stage.h"
 
@@ -134,6 +135,7 @@ void* Loop::run_thread(void* self) {
 }
 
 void Loop::run() {
+  take_short_slices();
   while (!server_.stopping.load(std::memory_order_acquire)) turn();
   finish_stop();
 }

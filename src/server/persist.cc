@@ -5,7 +5,6 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/file.h>
-#include <sys/resource.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -22,7 +21,6 @@ namespace {
 
 constexpr int64_t kRetrySeconds = 5;  // after a save by the rules that failed
 constexpr int64_t kProgressMs = 5000;
-constexpr int kNice = 5;  // a quarter of a CPU that a loop keeps busy
 
 const char* job_name(Persist::Job job) {
   return job == Persist::kSave ? "saving" : "rewriting the append-only file";
@@ -104,33 +102,6 @@ void* Persist::run_thread(void* self) {
   return nullptr;
 }
 
-// The walk is behind the loops, where they share a CPU: by a thread of its own, for what comes
-// after it, the copying of the log's tail, must be faster than the log grows, and who has gone
-// behind may not come forward again. Unless all writes wait for this.
-bool Persist::write_snapshot(int fd, bool aof_base, std::string& error) {
-  struct Walk {
-    Snapshot& snapshot;
-    int fd;
-    bool aof_base;
-    std::string& error;
-    bool good;
-    void run() { good = snapshot.write(fd, aof_base, error); }
-  } walk = {*snapshot_, fd, aof_base, error, false};
-  const auto run_behind = [](void* it) -> void* {
-    pthread_setname_np(pthread_self(), "snapshot");
-    setpriority(PRIO_PROCESS, id_t(gettid()), kNice);  // where it is refused: beside the loops
-    static_cast<Walk*>(it)->run();
-    return nullptr;
-  };
-  pthread_t thread;
-  if (log_must_be_replaced() || pthread_create(&thread, nullptr, run_behind, &walk) != 0) {
-    walk.run();
-  } else {
-    pthread_join(thread, nullptr);
-  }
-  return walk.good;
-}
-
 void Persist::run() {
   const Job job = running();
   Status& status = status_of(job);
@@ -159,7 +130,7 @@ bool Persist::run_save(std::string& error) {
   const std::string name = "temp-" + std::to_string(getpid()) + ".rdb";
   const int fd = make_file(name, error);
   std::string unused;
-  bool good = write_snapshot(fd, false, fd < 0 ? unused : error) && fd >= 0;
+  bool good = snapshot_->write(fd, false, fd < 0 ? unused : error) && fd >= 0;
   if (fd >= 0) close(fd);
   if (good && snapshot_->was_flushed()) {
     error = "a database was flushed meanwhile";
@@ -179,7 +150,7 @@ bool Persist::run_rewrite(std::string& error) {
   const std::string name = server_.config.appendfilename + ".rewrite";
   const int fd = make_file(name, error);
   std::string unused;
-  bool good = write_snapshot(fd, true, fd < 0 ? unused : error) && fd >= 0;
+  bool good = snapshot_->write(fd, true, fd < 0 ? unused : error) && fd >= 0;
   if (good && flock(fd, LOCK_EX | LOCK_NB) != 0) {
     error = "cannot lock '" + name + "': " + strerror(errno);
     good = false;

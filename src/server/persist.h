@@ -72,7 +72,6 @@ class Persist {
   static int64_t now_seconds();
   static void* run_thread(void* self);
   void run();
-  bool write_snapshot(int fd, bool aof_base, std::string& error);
   bool run_save(std::string& error);
   bool run_rewrite(std::string& error);
   void at_instant();
