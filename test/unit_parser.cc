@@ -129,6 +129,8 @@ std::vector<Command> parse_in_pieces(std::string_view stream, NextPiece next_pie
       CHECK(parser.consumed() <= length && parser.consumed() > 0);
       start += parser.consumed();
       commands.emplace_back(words.begin(), words.end());
+      const std::string_view canonical = parser.canonical(words.data());
+      if (!canonical.empty()) CHECK_EQ(canonical, multibulk(commands.back()));
       words.reset();
       continue;
     }
@@ -424,6 +426,34 @@ TEST(parser, just_within_the_limits) {
 // As Redis, it takes any two bytes for the line end behind a word, and any byte behind '\r'.
 TEST(parser, line_ends_are_not_looked_at) {
   check_same(parse_whole("*1\rX$4\rYPINGab*1\r\n$1\r\nx\r\n"), {{"PING"}, {"x"}});
+}
+
+// What may go to the log as it came: only what a writer of RESP would have written.
+TEST(parser, canonical_bytes) {
+  Parser parser;
+  Words words;
+  const auto canonical = [&](std::string_view text) {
+    words.reset();
+    CHECK_EQ(parser.parse(text.data(), text.size(), kLimits, words), ParseStatus::kCommand);
+    return std::string(parser.canonical(words.data()));
+  };
+  const std::string set = multibulk({"SET", "key", std::string(100, 'v')});
+  CHECK_EQ(canonical(set), set);
+  CHECK_EQ(canonical(set + "PING\r\n"), set);
+  CHECK_EQ(canonical("SET key value\r\n"), "");
+  CHECK_EQ(canonical("*0\r\n"), "");
+  CHECK_EQ(canonical(set), set);
+  // Each byte of a line end that is another.
+  for (size_t i = 0; i < set.size(); i++) {
+    if (set[i] != '\r' && set[i] != '\n') continue;
+    std::string odd = set;
+    odd[i] = 'x';
+    Parser other;
+    words.reset();
+    if (other.parse(odd.data(), odd.size(), kLimits, words) == ParseStatus::kCommand) {
+      CHECK_EQ(other.canonical(words.data()), "");
+    }
+  }
 }
 
 // ---- inline commands ----

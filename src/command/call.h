@@ -50,6 +50,7 @@ struct Call {
   const std::string_view* words;  // words[0] is the name
   size_t word_count;
   const uint64_t* hashes;  // of the keys, in their order
+  std::string_view canonical = {};  // the same in RESP, or nothing: see Parser::canonical
 
   Keyspace& keyspace() const { return *env.keyspace; }
   int db() const { return session.db.load(std::memory_order_relaxed); }
@@ -69,7 +70,11 @@ struct Call {
     if (!env.log) return;
     session.log_position = env.log->append(*env.writer, db(), change, count);
   }
-  void log_change() const { log_change(words, word_count); }
+  void log_change() const {
+    env.changes++;
+    if (!env.log) return;
+    session.log_position = env.log->append(*env.writer, db(), words, word_count, canonical);
+  }
 };
 
 }  // namespace ignix

@@ -52,7 +52,8 @@ bool is_http(std::string_view word) {
 
 }  // namespace
 
-void Batch::add(Session& session, size_t first_word, void* tag, size_t input_offset) {
+void Batch::add(Session& session, size_t first_word, void* tag, size_t input_offset,
+                std::string_view canonical) {
   const size_t word_count = words_.size() - first_word;
   const Command* command = word_count ? find_command(words_[first_word]) : nullptr;
   if (command && command->subcommands && word_count > 1) {
@@ -67,7 +68,8 @@ void Batch::add(Session& session, size_t first_word, void* tag, size_t input_off
                      uint32_t(word_count),
                      uint32_t(hashes_.size()),
                      0,
-                     false};
+                     false,
+                     canonical};
   if (command && command->keys.first && command->arity_fits(word_count)) {
     request.lacks_memory = !add_keys(*command, first_word);
     request.hash_count = uint32_t(hashes_.size()) - request.first_hash;
@@ -110,7 +112,8 @@ void Batch::prefetch() const {
 void Batch::add_known(Session& session, const Command& command, size_t first_word, uint64_t hash,
                       size_t input_offset) {
   requests_.push_back({&session, nullptr, &command, input_offset, uint32_t(first_word),
-                       uint32_t(words_.size() - first_word), uint32_t(hashes_.size()), 1, false});
+                       uint32_t(words_.size() - first_word), uint32_t(hashes_.size()), 1, false,
+                       {}});
   if (!hashes_.push(hash)) end_without_memory();
 }
 
@@ -173,7 +176,8 @@ void Batch::execute(const Request& request) {
                reply,
                words_.data() + request.first_word,
                request.word_count,
-               hashes_.data() + request.first_hash};
+               hashes_.data() + request.first_hash,
+              request.canonical};
   // An empty command does nothing but to use up CLIENT REPLY SKIP.
   if (request.word_count == 0) {
     hears_reply(session);

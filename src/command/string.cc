@@ -167,7 +167,7 @@ void run_set(Call& call) {
     call.reply.rollback(mark);
     return reply_out_of_memory(call);
   }
-  log_set(call, key, value, expiry_ms);
+  call.word_count == 3 ? call.log_change() : log_set(call, key, value, expiry_ms);
   if (!(options.flags & kGet)) call.reply.ok();
 }
 

@@ -109,9 +109,11 @@ size_t LogRing::room() const {
   return used < kLogRingBytes ? kLogRingBytes - used : 0;
 }
 
-uint64_t LogRing::append(Writer& writer, int db, const std::string_view* words, size_t count) {
+uint64_t LogRing::append(Writer& writer, int db, const std::string_view* words, size_t count,
+                         std::string_view formatted) {
   if (writer.in_group) [[unlikely]]
     return add_to_group(writer, db, words, count);
+  if (db == 0 && !formatted.empty()) return append_bytes(writer, formatted);
   const Select select(db);
   size_t bytes = command_bytes(words, count);
   if (db) bytes += select.bytes() + kSelectZero.size();

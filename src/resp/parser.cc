@@ -17,6 +17,8 @@ namespace {
 
 constexpr const char* kNoMemory = "out of memory";
 
+bool is_line_end(const char* p) { return memcmp(p, "\r\n", 2) == 0; }
+
 }  // namespace
 
 ParseStatus Parser::fail(std::string text) {
@@ -135,29 +137,34 @@ bool Parser::parse_whole(const char* data, size_t length, const Limits& limits, 
   uint64_t bytes;
   if (length < 8 || !swar_parse_start(data, count, bytes)) return false;
   const size_t first_word = words.size();
-  const char* p = data + 8;
+  const char* p = data + kStartBytes;
   const char* const end = data + length;
+  bool line_ends = true;
   for (;; p += 2) {
     if (size_t(end - p) < bytes + 2 || int64_t(bytes) > limits.bulk_bytes) break;
     if (!words.push({p, bytes})) break;
     p += bytes;
+    line_ends &= is_line_end(p);
     if (--count == 0) break;
     if (end - p < 11 || p[2] != '$' || (p[3] == '0' && p[4] != '\r')) break;
     const unsigned digits = swar_parse_digits(p + 3, bytes);
     if (!digits) break;
     p += digits + 3;
+    line_ends &= is_line_end(p);
   }
   if (count > 0) {
     words.truncate(first_word);
     return false;
   }
   position_ = size_t(p - data) + 2;
+  is_canonical_ = line_ends;
   return true;
 }
 
 ParseStatus Parser::parse(const char* data, size_t length, const Limits& limits, Words& words) {
   if (!suspended_) {
     if (parse_whole(data, length, limits, words)) return ParseStatus::kCommand;
+    is_canonical_ = false;
     position_ = scanned_ = 0;
     bulks_left_ = bulk_length_ = -1;
   }

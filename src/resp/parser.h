@@ -77,6 +77,12 @@ class Parser {
   }
 
   size_t consumed() const { return position_; }
+  // After kCommand, with words behind `words`: the bytes of the command if they stand as a writer
+  // of RESP would put them, or nothing. Then they may be passed on as they are.
+  std::string_view canonical(const std::string_view* first_word) const {
+    return is_canonical_ ? std::string_view(first_word->data() - kStartBytes, position_)
+                         : std::string_view();
+  }
   const std::string& error() const { return error_; }
 
   // The length of the word that is being received, and where it starts, counted from the start of
@@ -103,6 +109,8 @@ class Parser {
     const char* diverted;  // the word is not in the stream but here
   };
 
+  static constexpr size_t kStartBytes = 8;  // as "*2\r\n$3\r\n", of a command parsed at once
+
   bool parse_whole(const char* data, size_t length, const Limits& limits, Words& words);
   ParseStatus parse_multibulk(const char* data, size_t length, const Limits& limits, Words& words);
   ParseStatus parse_inline(const char* data, size_t length, Words& words);
@@ -116,6 +124,7 @@ class Parser {
   int64_t bulks_left_ = -1;   // -1: the count is not known yet
   int64_t bulk_length_ = -1;  // of the word being received; -1: not known yet
   bool diverted_ = false;     // one of its words was diverted
+  bool is_canonical_ = false;
   bool suspended_ = false;    // a part of this command has been parsed by an earlier call
   Array<Span> partial_;       // its words so far, from the start of the command
   std::string error_;
