@@ -574,17 +574,18 @@ TEST(persistence, requests_with_odd_line_ends) {
   Server server(durable());
   server.start();
   Client client(server);
-  CHECK(client.send("*3\r\n$3\r\nSETab$1\r\nkcd$1\rxvef*3\rx$3\r\nSET\r\n$1\rxl\r\n$1\r\nwgh"
-                    "*2\r\n$4\r\nincr\r\n$1\r\nn\r\n*2\r\n$3\r\nDEL\r\n$1\r\nlij"
-                    "set inline '1 2'\r\n"));
+  CHECK(
+      client.send("*3\r\n$3\r\nSETab$1\r\nkcd$1\rxvef*3\rx$3\r\nSET\r\n$1\rxl\r\n$1\r\nwgh"
+                  "*2\r\n$4\r\nincr\r\n$1\r\nn\r\n*2\r\n$3\r\nDEL\r\n$1\r\nlij"
+                  "set inline '1 2'\r\n"));
   for (const std::string& reply : {kOk, kOk, integer(1), integer(1), kOk}) {
     CHECK_EQ(client.read_reply(), reply);
   }
   server.kill9();
   const std::string aof = read_file(aof_of(server));
-  CHECK_EQ(aof.substr(aof.find("*3")),
-           encode({"SET", "k", "v"}) + encode({"SET", "l", "w"}) + encode({"incr", "n"}) +
-               encode({"DEL", "l"}) + encode({"set", "inline", "1 2"}));
+  CHECK_EQ(aof.substr(aof.find("*3")), encode({"SET", "k", "v"}) + encode({"SET", "l", "w"}) +
+                                           encode({"incr", "n"}) + encode({"DEL", "l"}) +
+                                           encode({"set", "inline", "1 2"}));
   server.restart();
   client.connect(server);
   CHECK_EQ(client.command({"MGET", "k", "l", "n"}), "*3\r\n$1\r\nv\r\n$-1\r\n$1\r\n1\r\n");

@@ -49,7 +49,7 @@ struct Call {
   Reply& reply;
   const std::string_view* words;  // words[0] is the name
   size_t word_count;
-  const uint64_t* hashes;  // of the keys, in their order
+  const uint64_t* hashes;           // of the keys, in their order
   std::string_view canonical = {};  // the same in RESP, or nothing: see Parser::canonical
 
   Keyspace& keyspace() const { return *env.keyspace; }

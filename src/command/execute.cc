@@ -111,8 +111,15 @@ void Batch::prefetch() const {
 
 void Batch::add_known(Session& session, const Command& command, size_t first_word, uint64_t hash,
                       size_t input_offset) {
-  requests_.push_back({&session, nullptr, &command, input_offset, uint32_t(first_word),
-                       uint32_t(words_.size() - first_word), uint32_t(hashes_.size()), 1, false,
+  requests_.push_back({&session,
+                       nullptr,
+                       &command,
+                       input_offset,
+                       uint32_t(first_word),
+                       uint32_t(words_.size() - first_word),
+                       uint32_t(hashes_.size()),
+                       1,
+                       false,
                        {}});
   if (!hashes_.push(hash)) end_without_memory();
 }
@@ -177,7 +184,7 @@ void Batch::execute(const Request& request) {
                words_.data() + request.first_word,
                request.word_count,
                hashes_.data() + request.first_hash,
-              request.canonical};
+               request.canonical};
   // An empty command does nothing but to use up CLIENT REPLY SKIP.
   if (request.word_count == 0) {
     hears_reply(session);

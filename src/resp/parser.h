@@ -125,8 +125,8 @@ class Parser {
   int64_t bulk_length_ = -1;  // of the word being received; -1: not known yet
   bool diverted_ = false;     // one of its words was diverted
   bool is_canonical_ = false;
-  bool suspended_ = false;    // a part of this command has been parsed by an earlier call
-  Array<Span> partial_;       // its words so far, from the start of the command
+  bool suspended_ = false;  // a part of this command has been parsed by an earlier call
+  Array<Span> partial_;     // its words so far, from the start of the command
   std::string error_;
 };
 
