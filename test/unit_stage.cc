@@ -1,0 +1,43 @@
+// Which of two ways to receive is taken.
+#include <cstdint>
+
+#include "net/stage.h"
+#include "random.h"
+#include "runner.h"
+
+namespace test {
+namespace {
+
+// Of `count` times, how often way 1 is taken, when they take so long, and each 20th ten times that.
+int taken(ignix::FasterWay& ways, Random& random, int count, uint32_t time_0, uint32_t time_1) {
+  int taken = 0;
+  for (int i = 0; i < count; i++) {
+    const unsigned way = ways.choose();
+    CHECK(way <= 1);
+    taken += int(way);
+    const uint32_t time = way ? time_1 : time_0;
+    const uint32_t near = time - time / 4 + uint32_t(random.below(time / 2 + 1));
+    ways.took(way, random.one_in(20) ? 10 * time : near);
+  }
+  return taken;
+}
+
+TEST(stage, takes_the_faster_way) {
+  Random random(seed());
+  ignix::FasterWay ways;
+  CHECK(taken(ways, random, 1600, 100, 200) < 240);
+  taken(ways, random, 1600, 200, 100);  // finds out
+  CHECK(taken(ways, random, 1600, 200, 100) > 1360);
+  taken(ways, random, 1600, 60, 100);
+  CHECK(taken(ways, random, 1600, 60, 100) < 240);
+}
+
+TEST(stage, any_time_is_taken) {
+  ignix::FasterWay ways;
+  for (const uint32_t time : {0u, 1u, UINT32_MAX, 0u, UINT32_MAX, UINT32_MAX, 5u}) {
+    for (int i = 0; i < 100; i++) ways.took(ways.choose(), time);
+  }
+}
+
+}  // namespace
+}  // namespace test
