@@ -3,10 +3,11 @@
 // Dynamic programming over all pairs of prefixes, four bytes each: the limit on the table is
 // proto-max-bulk-len, as in Redis. Of several longest ones the answer is Redis's, which walks back
 // from the ends and, where both ways are as good, shortens the second string.
+#include <algorithm>
 #include <memory>
 #include <new>
-#include <vector>
 
+#include "base/array.h"
 #include "base/number.h"
 #include "command/access.h"
 #include "command/handlers.h"
@@ -73,11 +74,12 @@ struct Match {
 };
 
 // From the ends to the starts. `common` gets the subsequence, `matches` its runs, the last first.
-void walk_back(LcsTable& table, std::string_view a, std::string_view b, std::string& common,
-               std::vector<Match>& matches) {
+// False if there is no memory.
+bool walk_back(LcsTable& table, std::string_view a, std::string_view b, Array<char>& common,
+               Array<Match>& matches) {
   size_t i = a.size(), j = b.size();
   size_t left = table.at(i, j);
-  common.resize(left);
+  if (!common.resize(left)) return false;
   bool in_run = false;
   while (i > 0 && j > 0) {
     if (a[i - 1] == b[j - 1]) {
@@ -86,8 +88,8 @@ void walk_back(LcsTable& table, std::string_view a, std::string_view b, std::str
       if (in_run) {
         matches.back().a_start = i;
         matches.back().b_start = j;
-      } else {
-        matches.push_back({i, i, j, j});
+      } else if (!matches.push({i, i, j, j})) {
+        return false;
       }
       in_run = true;
     } else {
@@ -95,6 +97,7 @@ void walk_back(LcsTable& table, std::string_view a, std::string_view b, std::str
       in_run = false;
     }
   }
+  return true;
 }
 
 void reply_range(Call& call, size_t start, size_t end) {
@@ -103,14 +106,16 @@ void reply_range(Call& call, size_t start, size_t end) {
   call.reply.integer(int64_t(end));
 }
 
-void reply_matches(Call& call, const LcsOptions& options, std::vector<Match>& matches,
+void reply_matches(Call& call, const LcsOptions& options, const Array<Match>& matches,
                    size_t length) {
-  std::erase_if(matches,
-                [&](const Match& match) { return int64_t(match.length()) < options.min_length; });
+  const auto is_wanted = [&](const Match& match) {
+    return int64_t(match.length()) >= options.min_length;
+  };
   call.reply.map(2);
   call.reply.bulk("matches");
-  call.reply.array(int64_t(matches.size()));
+  call.reply.array(std::count_if(matches.begin(), matches.end(), is_wanted));
   for (const Match& match : matches) {
+    if (!is_wanted(match)) continue;
     call.reply.array(2 + options.with_length);
     reply_range(call, match.a_start, match.a_end);
     reply_range(call, match.b_start, match.b_end);
@@ -139,17 +144,17 @@ void run_lcs(Call& call) {
     return call.reply.error(
         "ERR Insufficient memory, transient memory for LCS exceeds proto-max-bulk-len");
   }
+  constexpr const char* kNoMemory =
+      "ERR Insufficient memory, failed allocating transient memory for LCS";
   LcsTable table;
-  if (!table.make(text[0], text[1])) {
-    return call.reply.error("ERR Insufficient memory, failed allocating transient memory for LCS");
-  }
+  if (!table.make(text[0], text[1])) return call.reply.error(kNoMemory);
   const size_t length = table.at(text[0].size(), text[1].size());
   if (options.length_only) return call.reply.integer(int64_t(length));
-  std::string common;
-  std::vector<Match> matches;
-  walk_back(table, text[0], text[1], common, matches);
+  Array<char> common;
+  Array<Match> matches;
+  if (!walk_back(table, text[0], text[1], common, matches)) return call.reply.error(kNoMemory);
   if (options.ranges) return reply_matches(call, options, matches, length);
-  call.reply.bulk(common);
+  call.reply.bulk({common.data(), common.size()});
 }
 
 }  // namespace ignix

@@ -4,9 +4,9 @@
 
 #include <algorithm>
 #include <string>
-#include <utility>
-#include <vector>
 
+#include "base/array.h"
+#include "base/buffer.h"
 #include "base/clock.h"
 #include "base/number.h"
 #include "command/access.h"
@@ -65,8 +65,8 @@ std::string describe(Client& client) {
 
 // What CLIENT LIST was asked for.
 struct Filter {
-  bool none = false;         // a type of which there are no clients
-  std::vector<int64_t> ids;  // empty: all
+  bool none = false;   // a type of which there are no clients
+  Array<int64_t> ids;  // empty: all
 };
 
 bool parse_filter(Call& call, Filter& filter) {
@@ -88,7 +88,10 @@ bool parse_filter(Call& call, Filter& filter) {
         call.reply.error("ERR Invalid client ID");
         return false;
       }
-      filter.ids.push_back(id);
+      if (!filter.ids.push(id)) {
+        reply_out_of_memory(call);
+        return false;
+      }
     }
     return true;
   }
@@ -103,22 +106,31 @@ void run_client_info(Call& call) {
 }
 
 void run_client_list(Call& call) {
+  struct Line {
+    uint64_t id;
+    size_t start, length;  // in `lines`
+  };
   Filter filter;
   if (!parse_filter(call, filter)) return;
-  std::vector<std::pair<uint64_t, std::string>> lines;
+  Buffer lines, text;
+  Array<Line> order;
+  bool good = true;
   Server& server = *call.env.server;
   for (int i = 0; i < server.loop_count && !filter.none; i++) {
     server.loops[i].registry.for_each([&](Client& client) {
       const auto& ids = filter.ids;
-      if (ids.empty() || std::count(ids.begin(), ids.end(), int64_t(client.id))) {
-        lines.emplace_back(client.id, describe(client));
-      }
+      if (!ids.empty() && !std::count(ids.begin(), ids.end(), int64_t(client.id))) return;
+      const std::string line = describe(client) + "\n";
+      good = good && order.push({client.id, lines.size(), line.size()}) && lines.append(line);
     });
   }
-  std::sort(lines.begin(), lines.end());
-  std::string text;
-  for (const auto& [id, line] : lines) text += line + "\n";
-  call.reply.verbatim(text);
+  std::sort(order.begin(), order.end(), [](const Line& a, const Line& b) { return a.id < b.id; });
+  good = good && text.reserve(lines.size());
+  for (size_t i = 0; i < order.size() && good; i++) {
+    good = text.append({lines.data() + order[i].start, order[i].length});
+  }
+  if (!good) return reply_out_of_memory(call);
+  call.reply.verbatim({text.data(), text.size()});
 }
 
 }  // namespace ignix
