@@ -417,7 +417,7 @@ int main(int argc, char** argv) {
     }
   }
   server.io_name = process.loops[0]->io_name();
-  server.wake_loop_zero = [](Server&) { the_process->loops[0]->wake(); };
+  server.wake_loop = [](Server&, int number) { the_process->loops[number]->wake(); };
   for (int i = 0; i < server.loop_count; i++) {
     if (!process.loops[i]->start()) die(process, "cannot start a thread");
   }

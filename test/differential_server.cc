@@ -44,7 +44,7 @@ void gen_hello(Stream& s, Argv* argv) {
 
 void gen_client(Stream& s, Argv* argv) {
   static const char* const kNames[] = {"one", "", "a b", "line\n", "x!~", "\x7f", "\xc3\xa9", "z"};
-  switch (s.random.below(14)) {
+  switch (s.random.below(15)) {
     case 0:
     case 1:
     case 2:
@@ -75,6 +75,15 @@ void gen_client(Stream& s, Argv* argv) {
       break;
     case 12:
       argv->push_back(s.random.one_in(2) ? "bogus" : "");
+      break;
+    case 13:  // nobody
+      argv->push_back("KILL");
+      for (uint64_t i = s.random.below(6); i > 0; i--) {
+        static constexpr std::string_view kWords[] = {
+            "ID",   "id",      "0",   "99999999", "x",  "ADDR",   "laddr",  "1.2.3.4:5", "TYPE",
+            "type", "replica", "foo", "USER",     "me", "SKIPME", "skipme", "maybe"};
+        argv->emplace_back(s.random.pick(kWords));
+      }
       break;
     default:
       break;  // without subcommand

@@ -53,19 +53,74 @@ TEST(clients, list_and_info) {
   CHECK(!has(info, " name=alpha "));
 }
 
+std::string id_of(Client& client) {
+  const std::string reply = client.command({"CLIENT", "ID"});
+  return reply.substr(1, reply.size() - 3);
+}
+
+// A field of its line in CLIENT LIST.
+std::string field_of(Client& client, const std::string& name) {
+  const std::string info = client.command({"CLIENT", "INFO"});
+  const size_t at = info.find(" " + name + "=") + name.size() + 2;
+  return info.substr(at, info.find(' ', at) - at);
+}
+
 TEST(clients, kill) {
+  Server server({.arguments = {"--threads", "2"}, .tcp = true, .unix_socket = false});
+  server.start();
+  Client a(server);
+  for (int i = 0; i < 4; i++) {  // on the same loop, and on the other one
+    Client b(server);
+    const std::string id = id_of(b);
+    CHECK_EQ(a.command({"CLIENT", "KILL", "ID", id}), integer(1));
+    CHECK_EQ(b.read_until_close(), "");
+    CHECK_EQ(a.command({"CLIENT", "KILL", "ID", id}), integer(0));
+  }
+  Client b(server), c(server);
+  CHECK_EQ(a.command({"CLIENT", "KILL", field_of(b, "addr")}), kOk);
+  CHECK_EQ(b.read_until_close(), "");
+  CHECK_EQ(a.command({"CLIENT", "KILL", "ID", id_of(c), "ADDR", field_of(a, "addr")}), integer(0));
+  CHECK_EQ(a.command({"CLIENT", "KILL", "TYPE", "replica", "SKIPME", "no"}), integer(0));
+  CHECK_EQ(
+      a.command({"CLIENT", "KILL", "LADDR", field_of(a, "laddr"), "ADDR", field_of(c, "addr")}),
+      integer(1));
+  CHECK_EQ(c.read_until_close(), "");
+  CHECK_EQ(a.command({"CLIENT", "KILL", "1.2.3.4:5"}), "-ERR No such client\r\n");
+  CHECK_EQ(a.command({"PING"}), "+PONG\r\n");
+}
+
+// Amid a transaction, with a watched key, and while it waits.
+TEST(clients, kill_in_any_state) {
+  Server server({.arguments = {"--threads", "2"}, .tcp = true, .unix_socket = false});
+  server.start();
+  Client a(server);
+  for (int i = 0; i < 4; i++) {
+    Client queues(server), waits(server);
+    CHECK_EQ(queues.command({"WATCH", "k"}), kOk);
+    CHECK_EQ(queues.command({"MULTI"}), kOk);
+    CHECK_EQ(queues.command({"SET", "k", "v"}), "+QUEUED\r\n");
+    const std::string id = id_of(waits);
+    CHECK(waits.send_command({"WAIT", "1", "0"}));
+    CHECK_EQ(a.command({"CLIENT", "KILL", "TYPE", "normal"}), integer(2));
+    CHECK_EQ(queues.read_until_close(), "");
+    CHECK_EQ(waits.read_until_close(), "");
+    CHECK_EQ(a.command({"CLIENT", "KILL", "ID", id}), integer(0));
+  }
+  CHECK_EQ(a.command({"EXISTS", "k"}), integer(0));
+}
+
+TEST(clients, kill_oneself) {
   Server server({.tcp = true, .unix_socket = false});
   server.start();
   Client a(server), b(server);
-  std::string id = b.command({"CLIENT", "ID"});
-  id = id.substr(1, id.size() - 3);
-  std::string reply = a.command({"CLIENT", "KILL", "ID", id});
-  if (reply.find("unknown subcommand") != std::string::npos) SKIP("CLIENT KILL is not there yet");
-  CHECK_EQ(reply, integer(1));
+  CHECK(a.send("CLIENT KILL ID " + id_of(b) +
+               " SKIPME no\r\nPING\r\nCLIENT KILL TYPE normal SKIPME no"
+               "\r\nPING\r\n"));
+  CHECK_EQ(a.read_until_close(), integer(1) + "+PONG\r\n" + integer(1));
   CHECK_EQ(b.read_until_close(), "");
-  CHECK_EQ(a.command({"CLIENT", "KILL", "ID", id}), integer(0));
-  CHECK_EQ(a.command({"CLIENT", "KILL", "1.2.3.4:5"}), "-ERR No such client\r\n");
-  CHECK_EQ(a.command({"PING"}), "+PONG\r\n");
+  Client c(server);
+  CHECK(c.send("CLIENT KILL " + field_of(c, "addr") + "\r\nPING\r\n"));
+  CHECK_EQ(c.read_until_close(), kOk);
 }
 
 TEST(clients, reply_off_skip_on) {

@@ -136,6 +136,7 @@ void run_container(Call&);
 // server/clients.cc
 void run_client_info(Call&);
 void run_client_list(Call&);
+void run_client_kill(Call&);
 
 // server/admin.cc
 void run_config_get(Call&);

@@ -160,6 +160,7 @@ void Loop::turn() {
   run_batch();
   log_written();
   finish_all();
+  close_killed();
   close_overdue();
   close_all_dead();
   // Behind the closing, which makes room below maxclients.
@@ -715,6 +716,18 @@ void Loop::close_over_limit(Connection& c) {
   log_warning("closing client %llu (%s): %lld bytes of replies, client-output-buffer-limit",
               (unsigned long long)c.id, c.address.c_str(), (long long)c.unsent_bytes());
   close_connection(c);
+}
+
+void Loop::close_killed() {
+  if (!status_.kills.load(std::memory_order_relaxed)) return;
+  status_.kills.exchange(false, std::memory_order_acquire);
+  std::vector<Connection*> killed;
+  status_.registry.for_each([&](Client& client) {
+    if (client.killed.load(std::memory_order_relaxed)) {
+      killed.push_back(static_cast<Connection*>(&client));
+    }
+  });
+  for (Connection* c : killed) close_connection(*c);
 }
 
 // Once a second.

@@ -58,6 +58,7 @@ class Loop {
   void run_batch();
   void log_written();
   void finish_all();
+  void close_killed();
   void close_overdue();
   void close_all_dead();
   void adopt_all();

@@ -19,6 +19,8 @@ struct Client : Session {
   std::string address, local_address;
   int64_t created_ms = 0;  // CLOCK_MONOTONIC
 
+  std::atomic<bool> killed{false};  // by CLIENT KILL on any thread: its loop is to close it
+
   // The owning loop writes them at the end of each turn, CLIENT LIST on another loop reads.
   std::atomic<uint64_t> query_bytes{0}, query_room_bytes{0}, output_bytes{0};
 

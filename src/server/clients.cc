@@ -1,4 +1,4 @@
-// CLIENT INFO and CLIENT LIST.
+// CLIENT INFO, CLIENT LIST and CLIENT KILL: who is there.
 #include <stdarg.h>
 #include <stdio.h>
 
@@ -69,17 +69,22 @@ struct Filter {
   Array<int64_t> ids;  // empty: all
 };
 
+// `none`: there are no clients of that type. False, and the error is replied, if it is not one.
+bool parse_type(Call& call, std::string_view word, bool& none) {
+  for (const char* type : {"normal", "master", "slave", "replica", "pubsub"}) {
+    if (!equal_ignoring_case(word, type)) continue;
+    none = !equal_ignoring_case(type, "normal");
+    return true;
+  }
+  call.reply.errorf("ERR Unknown client type '%.*s'", int(word.size()), word.data());
+  return false;
+}
+
 bool parse_filter(Call& call, Filter& filter) {
   const auto* words = call.words;
   if (call.word_count == 2) return true;
   if (call.word_count == 4 && equal_ignoring_case(words[2], "type")) {
-    for (const char* type : {"normal", "master", "slave", "replica", "pubsub"}) {
-      if (!equal_ignoring_case(words[3], type)) continue;
-      filter.none = !equal_ignoring_case(type, "normal");
-      return true;
-    }
-    call.reply.errorf("ERR Unknown client type '%.*s'", int(words[3].size()), words[3].data());
-    return false;
+    return parse_type(call, words[3], filter.none);
   }
   if (call.word_count > 3 && equal_ignoring_case(words[2], "id")) {
     for (size_t i = 3; i < call.word_count; i++) {
@@ -131,6 +136,94 @@ void run_client_list(Call& call) {
   }
   if (!good) return reply_out_of_memory(call);
   call.reply.verbatim({text.data(), text.size()});
+}
+
+// ---- CLIENT KILL
+
+namespace {
+
+// Who is meant: a client that fits all that is given.
+struct Victims {
+  bool none = false;  // a type of which there are no clients
+  bool skip_me = true;
+  int64_t id = 0;  // 0: any
+  std::string_view address, local_address;
+
+  bool fit(const Client& client) const {
+    return (id == 0 || uint64_t(id) == client.id) &&
+           (address.empty() || address == client.address) &&
+           (local_address.empty() || local_address == client.local_address);
+  }
+};
+
+bool parse_victims(Call& call, Victims& victims) {
+  for (size_t i = 2; i < call.word_count; i += 2) {
+    if (i + 1 == call.word_count) return reply_syntax_error(call), false;
+    const std::string_view option = call.words[i], value = call.words[i + 1];
+    if (equal_ignoring_case(option, "id")) {
+      if (!parse_integer(value, victims.id) || victims.id <= 0) {
+        call.reply.error("ERR client-id should be greater than 0");
+        return false;
+      }
+    } else if (equal_ignoring_case(option, "type")) {
+      if (!parse_type(call, value, victims.none)) return false;
+    } else if (equal_ignoring_case(option, "addr")) {
+      victims.address = value;
+    } else if (equal_ignoring_case(option, "laddr")) {
+      victims.local_address = value;
+    } else if (equal_ignoring_case(option, "user")) {
+      if (value != "default") {
+        call.reply.errorf("ERR No such user '%.*s'", int(value.size()), value.data());
+        return false;
+      }
+    } else if (equal_ignoring_case(option, "skipme") &&
+               (equal_ignoring_case(value, "yes") || equal_ignoring_case(value, "no"))) {
+      victims.skip_me = equal_ignoring_case(value, "yes");
+    } else {
+      return reply_syntax_error(call), false;
+    }
+  }
+  return true;
+}
+
+// Each loop closes its own, at the end of its turn. Who kills itself hears of it first.
+int64_t kill_all(Call& call, const Victims& victims) {
+  Server& server = *call.env.server;
+  int64_t killed = 0;
+  for (int i = 0; i < server.loop_count && !victims.none; i++) {
+    bool some = false;
+    server.loops[i].registry.for_each([&](Client& client) {
+      if (!victims.fit(client)) return;
+      if (&client != &call.session) {
+        if (client.killed.exchange(true, std::memory_order_relaxed)) return;
+        some = true;
+      } else if (victims.skip_me) {
+        return;
+      } else {
+        call.session.close_after_reply = true;
+      }
+      killed++;
+    });
+    if (!some) continue;
+    server.loops[i].kills.store(true, std::memory_order_release);
+    server.wake_loop(server, i);
+  }
+  return killed;
+}
+
+}  // namespace
+
+void run_client_kill(Call& call) {
+  Victims victims;
+  if (call.word_count > 3) {
+    if (parse_victims(call, victims)) call.reply.integer(kill_all(call, victims));
+    return;
+  }
+  victims.address = call.words[2];
+  victims.skip_me = false;
+  victims.none = victims.address.empty();
+  if (kill_all(call, victims) == 0) return call.reply.error("ERR No such client");
+  call.reply.ok();
 }
 
 }  // namespace ignix

@@ -123,7 +123,7 @@ void Persist::run() {
   }
   finished_.store(true, std::memory_order_release);
   attention_.store(true, std::memory_order_release);
-  server_.wake_loop_zero(server_);
+  server_.wake_loop(server_, 0);
 }
 
 bool Persist::run_save(std::string& error) {
@@ -180,7 +180,7 @@ bool Persist::save_now(std::string& error) {
   const bool started = start_locked(kSave, error);
   if (started) join();
   pthread_mutex_unlock(&lock_);
-  if (any_scheduled()) server_.wake_loop_zero(server_);  // it may have looked in vain
+  if (any_scheduled()) server_.wake_loop(server_, 0);  // it may have looked in vain
   if (!started) return false;
   error = "see the log";
   return status(kSave).last_good;
@@ -212,7 +212,7 @@ bool Persist::write_first_aof(uint64_t& size_bytes, std::string& error) {
 void Persist::set_loaded() {
   last_save_time_ = last_try_time_ = now_seconds();
   attention_.store(true, std::memory_order_release);
-  server_.wake_loop_zero(server_);
+  server_.wake_loop(server_, 0);
 }
 
 void Persist::schedule(Job job) {
@@ -321,7 +321,7 @@ namespace {
 // commands, and who starts it holds no lock.
 void schedule_in_transaction(Call& call, Persist::Job job, const char* scheduled) {
   call.env.server->persist.schedule(job);
-  call.env.server->wake_loop_zero(*call.env.server);
+  call.env.server->wake_loop(*call.env.server, 0);
   call.reply.simple(scheduled);
 }
 

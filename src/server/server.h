@@ -41,6 +41,7 @@ struct alignas(64) LoopStatus {
   Counter expire_us, expire_slices;  // time taken by active expiry; how often it had to go on later
   Counter output_pending_bytes;      // replies not taken by their clients
   ClientRegistry registry;
+  std::atomic<bool> kills{false};  // some of them are killed, since the loop last looked
 };
 
 struct Server {
@@ -98,8 +99,8 @@ struct Server {
     while (bytes > peak && !peak_memory_bytes.compare_exchange_weak(peak, bytes)) continue;
   }
 
-  // Wakes loop 0, from any thread; set before the loops start.
-  void (*wake_loop_zero)(Server&) = nullptr;
+  // Wakes a loop, from any thread; set before the loops start.
+  void (*wake_loop)(Server&, int number) = nullptr;
 
   // Any thread: the main thread stops everything, in order.
   void request_stop();
