@@ -4,6 +4,7 @@
 #include <string>
 
 #include "base/number.h"
+#include "command/gone_logger.h"
 
 namespace ignix {
 
@@ -34,8 +35,7 @@ bool delete_expired(Call& call, int db, const Key& key) {
   const bool reads = call.command.flags & kReadonly;
   if (reads && log && (log->failure() || log->room() < kLogSlackBytes)) return false;
   // Nobody waits for this record: losing it loses nothing.
-  const std::string_view change[] = {"DEL", key.text};
-  if (log) log->append(*call.env.writer, db, change, 2);
+  GoneLogger(call.env).gone(db, key.text);
   call.keyspace().erase(db, key);
   call.keyspace().stripe_of(key.hash).expired++;
   return true;
@@ -46,6 +46,11 @@ Entry* find_for_read(Call& call, const Key& key, Access access) {
   Stripe& stripe = call.keyspace().stripe_of(key.hash);
   (entry ? stripe.hits : stripe.misses)++;
   return entry;
+}
+
+void delete_key(Call& call, const Key& key) {
+  const std::string_view change[] = {"DEL", key.text};
+  if (call.keyspace().erase(call.db(), key)) call.log_change(change, 2);
 }
 
 const char* type_name(Type type) {

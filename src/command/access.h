@@ -22,6 +22,9 @@ Entry* find_for_read(Call& call, const Key& key, Access access = Access::kUse);
 // that only reads has to say. Returns whether the key is gone.
 bool delete_expired(Call& call, int db, const Key& key);
 
+// Deletes a key, expired or not, and logs DEL; where there is none, neither.
+void delete_key(Call& call, const Key& key);
+
 // As TYPE tells it.
 const char* type_name(Type type);
 

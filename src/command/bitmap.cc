@@ -246,8 +246,7 @@ void run_bitop(Call& call) {
   }
   const Key to = call.key(0);
   if (length == 0) {
-    const std::string_view change[] = {"DEL", to.text};
-    if (find_live(call, to) && call.keyspace().erase(call.db(), to)) call.log_change(change, 2);
+    if (find_live(call, to)) delete_key(call, to);
     return call.reply.integer(0);
   }
   find_live(call, to);  // an expired one goes by a record of its own

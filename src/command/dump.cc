@@ -124,8 +124,7 @@ void run_restore(Call& call) {
   }
   if (!parse_restore_ttl(call, options.absolute, expiry_ms) || !read_payload(call, value)) return;
   if (expiry_ms != kNoExpiry && expiry_ms <= call.env.now_ms) {
-    const std::string_view change[] = {"DEL", key.text};
-    if (find_live(call, key) && call.keyspace().erase(call.db(), key)) call.log_change(change, 2);
+    if (find_live(call, key)) delete_key(call, key);
     return call.reply.ok();
   }
   StringScratch scratch;

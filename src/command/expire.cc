@@ -64,12 +64,6 @@ bool conditions_hold(unsigned conditions, int64_t old_ms, int64_t at_ms) {
   return true;
 }
 
-void delete_now(Call& call, const Key& key) {
-  const std::string_view change[] = {"DEL", key.text};
-  call.keyspace().erase(call.db(), key);
-  call.log_change(change, 2);
-}
-
 void log_expiry(Call& call, const Key& key, int64_t at_ms) {
   if (!call.env.log) return void(call.env.changes++);
   char number[kIntegerBytesMax];
@@ -88,7 +82,7 @@ void expire(Call& call, int64_t unit_ms, int64_t since_ms) {
     return call.reply.integer(0);
   }
   if (at_ms <= call.env.now_ms) {
-    delete_now(call, key);
+    delete_key(call, key);
   } else if (call.keyspace().set_expiry(call.db(), key, entry, at_ms)) {
     log_expiry(call, key, at_ms);
   } else {

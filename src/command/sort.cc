@@ -68,9 +68,7 @@ void run_sort(Call& call) {
   if (!check_options(call, true) || !check_missing(call)) return;
   const size_t store = find_sort_key(call.words, call.word_count, 1);
   if (!store) return call.reply.array(0);
-  const Key target = {call.hashes[1], call.words[store]};
-  const std::string_view change[] = {"DEL", target.text};
-  if (call.keyspace().erase(call.db(), target)) call.log_change(change, 2);
+  delete_key(call, {call.hashes[1], call.words[store]});
   call.reply.integer(0);
 }
 

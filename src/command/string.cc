@@ -184,12 +184,6 @@ void set_with_expiry(Call& call, unsigned unit) {
   call.reply.ok();
 }
 
-void delete_key(Call& call, const Key& key) {
-  call.keyspace().erase(call.db(), key);
-  const std::string_view change[] = {"DEL", key.text};
-  call.log_change(change, 2);
-}
-
 }  // namespace
 
 void run_setex(Call& call) { set_with_expiry(call, kEx); }
