@@ -22,7 +22,7 @@ struct Gathered {
 
 struct Connection : Client {
   ~Connection() {
-    if (received) drop_block(received);
+    if (received) drop_received();
   }
 
   Buffer input;       // received and not yet run; holds no memory while it is empty
@@ -35,6 +35,11 @@ struct Connection : Client {
   size_t received_bytes = 0, received_at = 0;
   size_t missing_of_block() const {
     return received ? received->length_bytes + kBlockTailBytes - received_bytes : 0;
+  }
+
+  void drop_received() {
+    drop_block(received);
+    received = nullptr;
   }
 
   // It sends large values: so many times it is received from in small steps, until it is known

@@ -40,17 +40,12 @@ class Loop {
   static void* run_thread(void* self);
   void run();
 
+  Io* make_io(std::string& error);
+
   // The steps of a turn.
   void turn();
   int timeout_ms();
-  void maintain();
-  bool make_room();
-  // What may have left memory to be tidied.
-  uint64_t activity() { return batch_.commands_run() + gone_logger_.count(); }
   void take_rules();
-  void expire();
-  bool may_expire() const;
-  int expire_timeout_ms();
   void continue_stalled();
   void end_waits();
   void parse_all();
@@ -58,24 +53,15 @@ class Loop {
   void run_batch();
   void log_written();
   void finish_all();
-  void close_killed();
-  void close_overdue();
   void close_all_dead();
   void adopt_all();
-  void accept_all();
   void tell_status();
 
-  Io* make_io(std::string& error);
-  void adopt(int fd);
-  void refuse(int fd);
+  // A connection's part in them.
   void join_turn(Connection& c);
-  void close_too_long(Connection& c);
-  void end_slice(Connection& c);
-  void expect_large_values(Connection& c);
-  void receive_into_block(Connection& c);
-  void drop_received(Connection& c);
-  void put_received_back(Connection& c);
   void parse(Connection& c);
+  void expect_large_values(Connection& c);
+  void end_slice(Connection& c);
   void fail(Connection& c, const std::string& error);
   void finish(Connection& c);
   void answer(Connection& c);
@@ -83,9 +69,33 @@ class Loop {
   void stall(Connection& c);
   void wait_on(Connection& c);
   void end_wait(Connection& c, bool on_disk);
-  void close_connection(Connection& c);
+
+  // accept.cc
+  void accept_all();
+  void adopt(int fd);
+  void refuse(int fd);
+
+  // large.cc
+  void receive_into_block(Connection& c);
+  void put_received_back(Connection& c);
+
+  // maintain.cc
+  void expire();
+  bool may_expire() const;
+  int expire_timeout_ms();
+  void maintain();
+  bool make_room();
+  // What may have left memory to be tidied.
+  uint64_t activity() { return batch_.commands_run() + gone_logger_.count(); }
+
+  // close.cc
+  static constexpr int kOverdueCheckMs = 1000;
+  void close_killed();
+  void close_overdue();
+  void close_too_long(Connection& c);
   bool over_output_limit(Connection& c, size_t waiting);
   void close_over_limit(Connection& c);
+  void close_connection(Connection& c);
   void finish_stop();
 
   Server& server_;
