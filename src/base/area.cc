@@ -12,7 +12,6 @@
 namespace ignix {
 namespace {
 
-constexpr size_t kPage = 4096;
 // One mprotect(2) for this much at least, and for an eighth of what there is already, so that
 // growth costs a call now and then at any size.
 constexpr size_t kStepBytes = 4ULL << 20;

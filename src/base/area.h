@@ -13,6 +13,7 @@
 
 namespace ignix {
 
+constexpr size_t kPage = 4096;
 constexpr size_t kHugePage = 2ULL << 20;
 
 class Area {

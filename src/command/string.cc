@@ -12,14 +12,7 @@ void reply_value(Call& call, const Entry* entry) {
   const std::string_view value = string_value(*entry, scratch);
   if (value.size() < kShareBytes) return call.reply.bulk(value);
   Block* const block = entry->block();
-  hold_block(block);
-  const auto drop = [](void* held) { drop_block(static_cast<Block*>(held)); };
-  const auto lend = [](void* held) { static_cast<Block*>(held)->lent.store(true); };
-  if (block->worth_lending()) {
-    call.reply.shared({block->bulk(), block, drop, lend});
-  } else {
-    call.reply.shared({block->bulk(), block, drop});
-  }
+  call.reply.shared(share_block(block, block->bulk(), block->worth_lending()));
 }
 
 void run_get(Call& call) {

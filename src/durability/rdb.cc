@@ -95,9 +95,7 @@ bool put_block(Output& out, Block* block) {
   if (!append(out, kLengthBytesMax, [&](char* p) { return put_length(p, block->length_bytes); })) {
     return false;
   }
-  hold_block(block);
-  return out.append_shared(
-      {block->view(), block, [](void* held) { drop_block(static_cast<Block*>(held)); }});
+  return out.append_shared(share_block(block, block->view(), false));
 }
 
 }  // namespace

@@ -15,7 +15,6 @@ namespace {
 
 static_assert((kLogRingBytes & (kLogRingBytes - 1)) == 0, "a place is found by masking");
 
-constexpr std::string_view kSelectZero = "*2\r\n$6\r\nSELECT\r\n$1\r\n0\r\n";
 constexpr std::string_view kMulti = "*1\r\n$5\r\nMULTI\r\n";
 constexpr std::string_view kExec = "*1\r\n$4\r\nEXEC\r\n";
 

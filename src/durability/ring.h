@@ -32,6 +32,9 @@
 
 namespace ignix {
 
+// The record behind which records are for database 0 again.
+constexpr std::string_view kSelectZero = "*2\r\n$6\r\nSELECT\r\n$1\r\n0\r\n";
+
 class LogRing {
  public:
   // One for each thread that appends. Its owner writes it, the AOF thread reads it.

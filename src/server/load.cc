@@ -40,13 +40,13 @@ bool cut_torn_end(Server& server, const LogFile& file, uint64_t offset, std::str
 // New records are for database 0. A file that ends in another one (torn there, or Redis's own) says
 // so first.
 bool select_database_zero(const LogFile& file, uint64_t& size_bytes, std::string& error) {
-  static constexpr std::string_view kRecord = "*2\r\n$6\r\nSELECT\r\n$1\r\n0\r\n";
-  const ssize_t written = pwrite(file.fd, kRecord.data(), kRecord.size(), off_t(size_bytes));
-  if (written != ssize_t(kRecord.size())) {
+  const ssize_t written =
+      pwrite(file.fd, kSelectZero.data(), kSelectZero.size(), off_t(size_bytes));
+  if (written != ssize_t(kSelectZero.size())) {
     error = "cannot write to '" + file.name + "': " + strerror(errno);
     return false;
   }
-  size_bytes += kRecord.size();
+  size_bytes += kSelectZero.size();
   return true;
 }
 

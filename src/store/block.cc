@@ -11,7 +11,6 @@
 namespace ignix {
 namespace {
 
-constexpr size_t kPage = 4096;
 static_assert(kLendBytes >= 4 * kPage, "classes above are whole pages");
 // Mappings of this size and more are worth huge pages: fewer faults to fill, fewer pages to free.
 constexpr size_t kHugeMapping = 4ULL << 20;

@@ -22,6 +22,7 @@
 #include <cstdint>
 #include <string_view>
 
+#include "base/output.h"
 #include "store/heap.h"
 
 namespace ignix {
@@ -80,6 +81,15 @@ inline void hold_block(Block* block) { block->references.fetch_add(1, std::memor
 // Gives one reference up. The last one frees the block, and may take the kernel some tens of
 // microseconds; more only where more than 256 MB wait to be unmapped.
 void drop_block(Block* block);
+
+// `bytes`, which are some of the block's, for an Output, which holds one more reference until they
+// are sent. If it `may_lend`, the kernel may be given their pages.
+inline SharedBytes share_block(Block* block, std::string_view bytes, bool may_lend) {
+  hold_block(block);
+  const auto drop = [](void* held) { drop_block(static_cast<Block*>(held)); };
+  const auto lend = [](void* held) { static_cast<Block*>(held)->lent.store(true); };
+  return {bytes, block, drop, may_lend ? +lend : nullptr};
+}
 
 class BlockHeap {
  public:

@@ -95,7 +95,6 @@ class SlabPool {
 
   // The pages of a place behind its first go back to the kernel; the place stays the heap's.
   void discard_tail(Ref ref, size_t bytes) {
-    constexpr size_t kPage = 4096;
     const size_t start = ref * 8 / kPage * kPage + kPage;
     if (ref * 8 + bytes > start + kPage) places_.discard(start, ref * 8 + bytes);
   }
