@@ -80,7 +80,7 @@ __attribute__((format(printf, 2, 3))) int complain(const std::string& path, cons
   return kExitTrouble;
 }
 
-std::string place_text(uint64_t offset, int db) {
+std::string where_text(uint64_t offset, int db) {
   return std::to_string(offset) + " " + std::to_string(db);
 }
 
@@ -132,13 +132,13 @@ class Sequence {
 };
 
 void dump_record(const Words& words, uint64_t offset, int db) {
-  std::string line = place_text(offset, db);
+  std::string line = where_text(offset, db);
   for (const std::string_view word : words) append_word(line, word);
   print_line(line);
 }
 
 void dump_entry(const RdbReader& reader) {
-  std::string line = place_text(reader.entry_offset(), reader.db());
+  std::string line = where_text(reader.entry_offset(), reader.db());
   append_word(line, reader.key());
   append_word(line, reader.value());
   if (reader.expiry_ms() != kNoExpiry) line += " PXAT " + std::to_string(reader.expiry_ms());
@@ -176,7 +176,7 @@ bool check_rdb(int fd, const Options& options, Findings& findings) {
   return false;
 }
 
-// What stands at the reader's place, where its records end.
+// What stands at the reader's offset, where its records end.
 void judge_end(int fd, const AofReader& reader, AofReader::Result result, bool in_group,
                Findings& findings) {
   const uint64_t offset = reader.offset();
@@ -276,13 +276,13 @@ std::string damage_text(const Findings& findings) {
 }
 
 std::string state_text(const Findings& findings) {
-  const std::string place = "byte " + std::to_string(findings.damage_offset);
+  const std::string where = "byte " + std::to_string(findings.damage_offset);
   switch (findings.state) {
     case State::kWhole:
       return "whole";
     case State::kTorn:
       if (findings.has_records) return torn_text(findings, "not a whole record");
-      return "torn: it ends within what starts at " + place;
+      return "torn: it ends within what starts at " + where;
     case State::kHalfGroup:
       return torn_text(findings, "a MULTI without EXEC");
     case State::kZeros:
@@ -290,11 +290,11 @@ std::string state_text(const Findings& findings) {
     case State::kDamaged:
       return damage_text(findings);
     case State::kForeign:
-      return "cannot be read from " + place + " on: " + findings.what;
+      return "cannot be read from " + where + " on: " + findings.what;
     case State::kUnreadable:
       break;
   }
-  return "at " + place + ": " + findings.what;
+  return "at " + where + ": " + findings.what;
 }
 
 std::string report_text(const Findings& findings) {

@@ -195,21 +195,21 @@ TEST(expiry, deadlines_wrap) {
   for (int64_t start : {int64_t(0x10000), int64_t(0xffff), int64_t(0x1fff0), int64_t(0x17fff)}) {
     clock.set(start << ignix::kTickBits);
     for (int64_t away = 1; away < 0x7f00; away += 37) {
-      for (size_t place = 0; place < 64; place++) deadlines.renew(place, Deadlines::kNeverMs);
-      const size_t place = size_t(away) % 64;
-      deadlines.note(place, (start + away) << ignix::kTickBits);
+      for (size_t index = 0; index < 64; index++) deadlines.renew(index, Deadlines::kNeverMs);
+      const size_t index = size_t(away) % 64;
+      deadlines.note(index, (start + away) << ignix::kTickBits);
       const auto is_due = [&](int64_t tick) {
         size_t due[64], count = 0;
         int64_t nearest = ignix::kNeverTick;
         deadlines.find_due(0, 32, tick, false, nearest, due, 64, count);
-        bool found = count == 1 && due[0] == place;
+        bool found = count == 1 && due[0] == index;
         deadlines.find_due(32, 64, tick, false, nearest, due, 64, count);
-        return found || (count == 1 && due[0] == place);
+        return found || (count == 1 && due[0] == index);
       };
       CHECK(!is_due(start));
       CHECK(!is_due(start + away - 1));
       CHECK(is_due(start + away + 1));
-      CHECK_EQ(deadlines.find_any(0, 64), place);
+      CHECK_EQ(deadlines.find_any(0, 64), index);
     }
   }
 }

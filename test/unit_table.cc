@@ -213,10 +213,10 @@ struct Fixture {
     return true;
   }
   void erase(const std::string& key) {
-    const ignix::SlotPlace place = table().find(hash(key), key);
-    CHECK(bool(place));
-    CHECK_EQ(place.ref(), refs[key]);
-    table().erase(hash(key), place);
+    const ignix::FoundSlot found = table().find(hash(key), key);
+    CHECK(bool(found));
+    CHECK_EQ(found.ref(), refs[key]);
+    table().erase(hash(key), found);
     Entry* entry = reinterpret_cast<Entry*>(heap.at(refs[key]));
     heap.free(refs[key], entry->total_bytes());
     refs.erase(key);
@@ -226,8 +226,8 @@ struct Fixture {
   void check() {
     CHECK_EQ(state.keys, refs.size());
     for (const auto& [key, ref] : refs) {
-      const ignix::SlotPlace place = table().find(hash(key), key);
-      CHECK(place && place.ref() == ref);
+      const ignix::FoundSlot found = table().find(hash(key), key);
+      CHECK(found && found.ref() == ref);
     }
     std::vector<Ref> walked, want;
     const uint32_t buckets = state.buckets.load();

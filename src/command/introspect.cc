@@ -98,7 +98,7 @@ void reply_tips(Reply& reply, std::string_view tips) {
 }
 
 // Keys that stand anywhere, or in no word at all.
-void reply_unknown_places(Reply& reply) {
+void reply_unknown_key_spec(Reply& reply) {
   for (const char* part : {"begin_search", "find_keys"}) {
     reply.bulk(part);
     reply.map(2);
@@ -117,7 +117,7 @@ void reply_key_spec(Reply& reply, const KeySpec& spec) {
   }
   reply.bulk("flags");
   reply_flags(reply, kKeyFlagNames, spec.flags);
-  if (spec.range.first == 0) return reply_unknown_places(reply);
+  if (spec.range.first == 0) return reply_unknown_key_spec(reply);
   reply.bulk("begin_search");
   reply.map(2);
   reply.bulk("type");

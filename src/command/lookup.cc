@@ -11,8 +11,8 @@
 namespace ignix {
 namespace {
 
-constexpr size_t kPlaces = 1024;  // a power of two, many times the number of commands
-constexpr size_t kFilledMax = kPlaces / 2;
+constexpr size_t kCells = 1024;  // a power of two, many times the number of commands
+constexpr size_t kFilledMax = kCells / 2;
 constexpr size_t kFoldedBytes = 16;
 
 struct Name {
@@ -31,9 +31,11 @@ struct Name {
     low |= 0x2020202020202020;
     high |= 0x2020202020202020;
   }
-  size_t place() const { return ((low ^ high * 0x9e3779b97f4a7c15) * 0x9e3779b97f4a7c15) >> 54; }
+  size_t home_cell() const {
+    return ((low ^ high * 0x9e3779b97f4a7c15) * 0x9e3779b97f4a7c15) >> 54;
+  }
 };
-static_assert(kPlaces == 1 << 10, "place() yields ten bits");
+static_assert(kCells == 1 << 10, "home_cell() yields ten bits");
 
 class Index {
  public:
@@ -41,21 +43,21 @@ class Index {
     size_t filled = 0;
     for (const Command* command = kCommands; command->name; command++) {
       const Name name{std::string_view(command->name)};
-      size_t place = name.place();
-      while (places_[place].command) place = (place + 1) % kPlaces;
+      size_t cell = name.home_cell();
+      while (cells_[cell].command) cell = (cell + 1) % kCells;
       if (++filled > kFilledMax) abort();  // more rows than anybody has thought of
       const std::string_view text = command->name;
       const bool letters =
           std::all_of(text.begin(), text.end(), [](char c) { return c >= 'a' && c <= 'z'; });
       const bool exact = letters && text.size() <= kFoldedBytes;
-      places_[place] = {name.low, name.high, command, uint32_t(text.size()), exact};
+      cells_[cell] = {name.low, name.high, command, uint32_t(text.size()), exact};
     }
   }
 
   const Command* find(std::string_view text) const {
     const Name name(text);
-    for (size_t place = name.place(); places_[place].command; place = (place + 1) % kPlaces) {
-      const Place& found = places_[place];
+    for (size_t cell = name.home_cell(); cells_[cell].command; cell = (cell + 1) % kCells) {
+      const Cell& found = cells_[cell];
       if (found.low != name.low || found.high != name.high) continue;
       if (found.name_bytes != text.size()) continue;
       if (found.exact || equal_ignoring_case(found.command->name, text)) return found.command;
@@ -64,13 +66,13 @@ class Index {
   }
 
  private:
-  struct Place {
+  struct Cell {
     uint64_t low, high;
     const Command* command;
     uint32_t name_bytes;
     bool exact;  // equal when low, high and the length are
   };
-  Place places_[kPlaces] = {};
+  Cell cells_[kCells] = {};
 };
 
 const Index kIndex;

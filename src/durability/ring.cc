@@ -13,7 +13,7 @@
 namespace ignix {
 namespace {
 
-static_assert((kLogRingBytes & (kLogRingBytes - 1)) == 0, "a place is found by masking");
+static_assert((kLogRingBytes & (kLogRingBytes - 1)) == 0, "an offset is found by masking");
 
 constexpr std::string_view kMulti = "*1\r\n$5\r\nMULTI\r\n";
 constexpr std::string_view kExec = "*1\r\n$4\r\nEXEC\r\n";
@@ -70,7 +70,7 @@ class Select {
 
 }  // namespace
 
-// Writes to a place in the ring that crosses its end, or has yet to come free.
+// Writes to a part of the ring that crosses its end, or has yet to come free.
 class LogRing::Through {
  public:
   Through(LogRing& ring, Writer& writer, uint64_t at) : ring_(ring), writer_(writer), at_(at) {}
@@ -130,10 +130,10 @@ LogRing::Space LogRing::reserve(Writer& writer, size_t bytes) {
   // itself is a release for the record before, whose "idle" it may hide from the AOF thread.
   writer.announced.store(tail_.load(std::memory_order_relaxed), std::memory_order_release);
   const uint64_t start = tail_.fetch_add(bytes, std::memory_order_seq_cst);
-  const size_t place = start & (kLogRingBytes - 1);
+  const size_t offset = start & (kLogRingBytes - 1);
   if (start + bytes - taken() <= kLogRingBytes) {
-    const bool is_whole = place + bytes <= kLogRingBytes;
-    return {start, bytes, is_whole ? bytes_.get() + place : nullptr, nullptr};
+    const bool is_whole = offset + bytes <= kLogRingBytes;
+    return {start, bytes, is_whole ? bytes_.get() + offset : nullptr, nullptr};
   }
   Aside* const aside =
       short_of_memory_ ? nullptr : static_cast<Aside*>(malloc(sizeof(Aside) + bytes));
@@ -169,9 +169,10 @@ uint64_t LogRing::commit(Writer& writer, const Space& space) {
 
 void LogRing::write_through(Writer& writer, uint64_t& at, std::string_view bytes) {
   while (!bytes.empty()) {
-    const size_t place = at & (kLogRingBytes - 1);
-    const size_t count = std::min({bytes.size(), wait_for_room(writer, at), kLogRingBytes - place});
-    memcpy(bytes_.get() + place, bytes.data(), count);
+    const size_t offset = at & (kLogRingBytes - 1);
+    const size_t count =
+        std::min({bytes.size(), wait_for_room(writer, at), kLogRingBytes - offset});
+    memcpy(bytes_.get() + offset, bytes.data(), count);
     bytes.remove_prefix(count);
     at += count;
   }
@@ -274,8 +275,8 @@ std::string_view LogRing::complete() const {
     }
     if (aside) end = std::min(end, aside->position);
   }
-  const size_t place = start & (kLogRingBytes - 1);
-  return {bytes_.get() + place, std::min(size_t(end - start), kLogRingBytes - place)};
+  const size_t offset = start & (kLogRingBytes - 1);
+  return {bytes_.get() + offset, std::min(size_t(end - start), kLogRingBytes - offset)};
 }
 
 void LogRing::take(size_t bytes) {

@@ -2,7 +2,7 @@
 // while it holds the locks of the stripes that it changes, so the order of the records is the order
 // of the changes for every key. One thread, the AOF's, takes the bytes out.
 //
-// Positions count the bytes since the start and never wrap; a position's place in the ring is its
+// Positions count the bytes since the start and never wrap; a position's offset in the ring is its
 // remainder. A writer announces a lower bound of what it is about to reserve, reserves with one
 // fetch_add, copies, and withdraws the announcement. Everything below the tail and below all
 // announcements is complete. No lock is taken, and the ring holds nothing but the bytes of the
@@ -12,7 +12,7 @@
 // slow, is kept aside, at its position in the order. So appending never waits: it is done under the
 // locks of stripes. What keeps the memory bounded is that commands are only admitted while there is
 // room (command/execute.cc). Only where there is no memory for that, the writer waits, locks and
-// all, and writes the record piece by piece as its place in the ring comes free: a change that has
+// all, and writes the record piece by piece as its room in the ring comes free: a change that has
 // been made is never missing.
 //
 // The records are RESP commands, as in Redis's AOF, and are for database 0 unless they stand

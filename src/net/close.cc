@@ -29,7 +29,7 @@ void Loop::close_connection(Connection& c) {
   if (c.waiting) remove_from(waiting_, &c);
   c.held = c.stalled = c.waiting = false;
   drop_transaction(env_, c);
-  status_.output_pending_bytes.add(0 - c.output_bytes.load(std::memory_order_relaxed));
+  status_.output_pending_bytes.add(0 - c.output_pending_bytes.load(std::memory_order_relaxed));
   status_.registry.remove(c);
   io_->remove(c);
   close(c.fd);

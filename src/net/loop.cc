@@ -390,8 +390,9 @@ void Loop::finish(Connection& c) {
   c.sending_bytes = sending;
   c.query_bytes.store(c.input.size(), std::memory_order_relaxed);
   c.query_room_bytes.store(c.input.capacity() - c.input.size(), std::memory_order_relaxed);
-  status_.output_pending_bytes.add(pending - c.output_bytes.load(std::memory_order_relaxed));
-  c.output_bytes.store(pending, std::memory_order_relaxed);
+  status_.output_pending_bytes.add(pending -
+                                   c.output_pending_bytes.load(std::memory_order_relaxed));
+  c.output_pending_bytes.store(pending, std::memory_order_relaxed);
 }
 
 void Loop::answer(Connection& c) {

@@ -35,7 +35,7 @@ void Loop::expire() {
   if (env_.log && server_.ring.tail() != log_tail) server_.aof.notify();
   if (!more) {
     server_.expired_by_last_walk.store(expiry_walk_.deleted, std::memory_order_relaxed);
-    expire_again_us_ = now_us + int64_t(expiry_walk_.places / kExpirePlacesPerUs);
+    expire_again_us_ = now_us + int64_t(expiry_walk_.looked_at / kExpireBoundsPerUs);
   } else if (may) {
     const bool late = now_us - expire_started_us_ > kExpireHurryMs * 1000;
     status_.expire_slices.add(1);

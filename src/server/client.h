@@ -22,7 +22,7 @@ struct Client : Session {
   std::atomic<bool> killed{false};  // by CLIENT KILL on any thread: its loop is to close it
 
   // The owning loop writes them at the end of each turn, CLIENT LIST on another loop reads.
-  std::atomic<uint64_t> query_bytes{0}, query_room_bytes{0}, output_bytes{0};
+  std::atomic<uint64_t> query_bytes{0}, query_room_bytes{0}, output_pending_bytes{0};
 
   Client* next = nullptr;  // in its loop's registry, under the registry's lock
   Client* previous = nullptr;

@@ -39,7 +39,7 @@ std::string describe(Client& client) {
   const Command* command = client.last_command.load(std::memory_order_relaxed);
   const uint64_t query = client.query_bytes.load(std::memory_order_relaxed);
   const uint64_t room = client.query_room_bytes.load(std::memory_order_relaxed);
-  const uint64_t output = client.output_bytes.load(std::memory_order_relaxed);
+  const uint64_t output = client.output_pending_bytes.load(std::memory_order_relaxed);
   const int64_t queued = client.shown_queued.load(std::memory_order_relaxed);
   const uint64_t queued_bytes = client.shown_queued_bytes.load(std::memory_order_relaxed);
   // Room for the numbers; the names may be of any length.

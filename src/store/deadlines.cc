@@ -84,35 +84,35 @@ uint16_t bound_of(int64_t tick) { return uint16_t(tick) ? uint16_t(tick) : uint1
 
 }  // namespace
 
-bool Deadlines::reserve(size_t places) {
-  return area_.reserve(places * sizeof(uint16_t), size_t(256) << 10);
+bool Deadlines::reserve(size_t bounds) {
+  return area_.reserve(bounds * sizeof(uint16_t), size_t(256) << 10);
 }
 
-void Deadlines::put(size_t place, uint16_t bound) {
-  if (!area_.ensure((place + 1) * sizeof(uint16_t))) return;
-  __atomic_exchange_n(at(place), bound, __ATOMIC_SEQ_CST);
+void Deadlines::put(size_t index, uint16_t bound) {
+  if (!area_.ensure((index + 1) * sizeof(uint16_t))) return;
+  __atomic_exchange_n(at(index), bound, __ATOMIC_SEQ_CST);
   const int64_t now = clock_->tick();
   clock_->lower_next(now + std::max<int64_t>(1, ticks_until(bound, now)));
 }
 
-void Deadlines::note(size_t place, int64_t expiry_ms) {
+void Deadlines::note(size_t index, int64_t expiry_ms) {
   const int64_t now = clock_->tick();
   const int64_t tick = std::clamp(tick_behind(expiry_ms), now + 1, now + kFarthestTicks);
-  const uint16_t before = get(place);
-  if (before && clock_->in_doubt()) return put(place, bound_of(now + 1));
+  const uint16_t before = get(index);
+  if (before && clock_->in_doubt()) return put(index, bound_of(now + 1));
   const uint16_t bound = bound_of(tick);
   if (before && ticks_until(before, now) <= ticks_until(bound, now)) {
     // If the time was put back, what stands there may be later than it seems.
     return clock_->lower_next(tick + 1);
   }
-  put(place, bound);
+  put(index, bound);
 }
 
-void Deadlines::renew(size_t place, int64_t earliest_ms) {
-  if (!get(place) && earliest_ms == kNeverMs) return;
-  if (place >= places()) return;
-  __atomic_store_n(at(place), uint16_t(0), __ATOMIC_RELAXED);
-  if (earliest_ms != kNeverMs) note(place, earliest_ms);
+void Deadlines::renew(size_t index, int64_t earliest_ms) {
+  if (!get(index) && earliest_ms == kNeverMs) return;
+  if (index >= bounds()) return;
+  __atomic_store_n(at(index), uint16_t(0), __ATOMIC_RELAXED);
+  if (earliest_ms != kNeverMs) note(index, earliest_ms);
 }
 
 void Deadlines::split(size_t from, size_t to) {
@@ -161,7 +161,7 @@ size_t Deadlines::find_due(size_t from, size_t to, int64_t tick, bool all, int64
 
 // Memory behind what has been set cannot be read.
 size_t Deadlines::find_any(size_t from, size_t to) const {
-  const size_t end = std::min(to, places());
+  const size_t end = std::min(to, bounds());
   for (; from < end && from % 4; from++) {
     if (get(from)) return from;
   }

@@ -67,23 +67,23 @@ class ExpiryClock {
 class Deadlines {
  public:
   // Address space for so many bounds; less where the kernel refuses.
-  bool reserve(size_t places);
+  bool reserve(size_t bounds);
   void set_clock(ExpiryClock* clock) { clock_ = clock; }
 
   // How many bounds there may be; those behind have never been set.
-  size_t places() const { return area_.usable() / sizeof(uint16_t); }
+  size_t bounds() const { return area_.usable() / sizeof(uint16_t); }
 
   // What the bounds of so many buckets take, if there are any.
-  size_t bytes_for(size_t buckets) const { return std::min(buckets, places()) * sizeof(uint16_t); }
+  size_t bytes_for(size_t buckets) const { return std::min(buckets, bounds()) * sizeof(uint16_t); }
 
-  // From here to join(): the lock of the place's stripe is held.
+  // From here to join(): the lock of the bucket's stripe is held.
 
   // An entry that expires then has come into the bucket. Without memory nothing is noted: then the
   // entry is deleted when it is next asked for.
-  void note(size_t place, int64_t expiry_ms);
+  void note(size_t index, int64_t expiry_ms);
   // All that is in the bucket expires at that time or later; kNeverMs: nothing expires.
   static constexpr int64_t kNeverMs = INT64_MAX;
-  void renew(size_t place, int64_t earliest_ms);
+  void renew(size_t index, int64_t earliest_ms);
   // `to`, which holds nothing, gets some of what `from` holds.
   void split(size_t from, size_t to);
   // `into` gets what `from` holds, which is no longer used then.
@@ -92,7 +92,7 @@ class Deadlines {
   // From here on without any lock.
 
   // Looks through [from, to), multiples of kGroup, for bounds that are due at `tick`, and writes
-  // their places to `due`, at most `due_max` (kGroup at least). Returns where it has ended: at
+  // their indices to `due`, at most `due_max` (kGroup at least). Returns where it has ended: at
   // `to`, or where there was no room for the due ones of another group. `nearest_ticks` is lowered
   // to how far away the nearest of the other bounds is. With `all` every bound is due: for when so
   // much time has passed unseen that past and to come cannot be told.
@@ -100,18 +100,18 @@ class Deadlines {
   size_t find_due(size_t from, size_t to, int64_t tick, bool all, int64_t& nearest_ticks,
                   size_t* due, size_t due_max, size_t& due_count) const;
 
-  // The first place within [from, to) whose bucket may hold something that expires, or `to`.
+  // The first index within [from, to) whose bucket may hold something that expires, or `to`.
   size_t find_any(size_t from, size_t to) const;
 
-  // Bounds from `place` on are no longer used: all their stripes are locked.
-  void discard(size_t place) { area_.discard(place * sizeof(uint16_t), SIZE_MAX); }
+  // Bounds from `index` on are no longer used: all their stripes are locked.
+  void discard(size_t index) { area_.discard(index * sizeof(uint16_t), SIZE_MAX); }
 
  private:
-  uint16_t* at(size_t place) const { return reinterpret_cast<uint16_t*>(area_.base()) + place; }
-  uint16_t get(size_t place) const {
-    return place < places() ? __atomic_load_n(at(place), __ATOMIC_RELAXED) : uint16_t(0);
+  uint16_t* at(size_t index) const { return reinterpret_cast<uint16_t*>(area_.base()) + index; }
+  uint16_t get(size_t index) const {
+    return index < bounds() ? __atomic_load_n(at(index), __ATOMIC_RELAXED) : uint16_t(0);
   }
-  void put(size_t place, uint16_t bound);
+  void put(size_t index, uint16_t bound);
 
   Area area_;
   ExpiryClock* clock_ = nullptr;

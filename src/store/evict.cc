@@ -28,30 +28,30 @@ void Evictor::add(const Candidate& candidate) {
 
 // A random bucket that seems to have what may go, or the next one behind it that has. A database
 // is chosen by how many buckets it has. False if no bucket has.
-bool Evictor::choose_place(const EvictRules& rules, int& db, size_t& place) {
+bool Evictor::choose_bucket(const EvictRules& rules, int& db, size_t& area_index) {
   uint64_t total = 0;
-  for (int i = 0; i < keyspace_.databases(); i++) total += keyspace_.places(i);
+  for (int i = 0; i < keyspace_.databases(); i++) total += keyspace_.area_buckets(i);
   if (total == 0) return false;
   uint64_t drawn = random_.below(total);
-  for (db = 0; drawn >= keyspace_.places(db); db++) {
-    drawn -= keyspace_.places(db);
+  for (db = 0; drawn >= keyspace_.area_buckets(db); db++) {
+    drawn -= keyspace_.area_buckets(db);
     if (db + 1 == keyspace_.databases()) return false;  // they have just become fewer
   }
   const size_t start = size_t(drawn);
   for (int i = 0; i <= keyspace_.databases(); i++) {
     const size_t from = i == 0 ? start : 0;
-    const size_t end = i == keyspace_.databases() ? start : keyspace_.places(db);
-    place = keyspace_.find_filled(db, from, end, is_volatile(rules.policy));
-    if (place < end) return true;
+    const size_t end = i == keyspace_.databases() ? start : keyspace_.area_buckets(db);
+    area_index = keyspace_.find_filled(db, from, end, is_volatile(rules.policy));
+    if (area_index < end) return true;
     if (++db == keyspace_.databases()) db = 0;
   }
   return false;
 }
 
 // Returns how many entries there have been that may go.
-unsigned Evictor::sample(const EvictRules& rules, int db, size_t place) {
+unsigned Evictor::sample(const EvictRules& rules, int db, size_t area_index) {
   unsigned seen = 0;
-  keyspace_.for_each_at(db, place, [&](const Entry& entry, Ref ref) {
+  keyspace_.for_each_at(db, area_index, [&](const Entry& entry, Ref ref) {
     if (is_volatile(rules.policy) && !entry.has_expiry()) return;
     seen++;
     const uint64_t score = score_of(entry, rules);
@@ -79,11 +79,11 @@ bool Evictor::evict_best(const EvictRules& rules, GoneSink& sink) {
 
 bool Evictor::evict_random(const EvictRules& rules, GoneSink& sink) {
   int db;
-  size_t place;
-  if (!choose_place(rules, db, place)) return false;
+  size_t area_index;
+  if (!choose_bucket(rules, db, area_index)) return false;
   Candidate chosen = {};
   unsigned seen = 0;
-  keyspace_.for_each_at(db, place, [&](const Entry& entry, Ref ref) {
+  keyspace_.for_each_at(db, area_index, [&](const Entry& entry, Ref ref) {
     if (is_volatile(rules.policy) && !entry.has_expiry()) return;
     if (random_.below(++seen) == 0) {
       chosen = {0, keyspace_.key(entry.key()).hash, ref, db, entry.clock()};
@@ -106,9 +106,9 @@ bool Evictor::evict_one(const EvictRules& rules, GoneSink& sink) {
     }
     for (unsigned seen = 0, looks = 0; seen < rules.samples && looks < rules.samples; looks++) {
       int db;
-      size_t place;
-      if (!choose_place(rules, db, place)) break;
-      seen += sample(rules, db, place);
+      size_t area_index;
+      if (!choose_bucket(rules, db, area_index)) break;
+      seen += sample(rules, db, area_index);
     }
     if (evict_best(rules, sink)) return true;
   }

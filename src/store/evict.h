@@ -67,8 +67,8 @@ class Evictor {
   static constexpr unsigned kTries = 32;
 
   uint64_t score_of(const Entry& entry, const EvictRules& rules) const;
-  bool choose_place(const EvictRules& rules, int& db, size_t& place);
-  unsigned sample(const EvictRules& rules, int db, size_t place);
+  bool choose_bucket(const EvictRules& rules, int& db, size_t& area_index);
+  unsigned sample(const EvictRules& rules, int db, size_t area_index);
   bool evict_random(const EvictRules& rules, GoneSink& sink);
   bool evict_best(const EvictRules& rules, GoneSink& sink);
   bool worth_adding(uint64_t score) const { return count_ < kPoolSize || score > pool_[0].score; }

@@ -11,7 +11,7 @@ namespace ignix {
 namespace {
 
 constexpr size_t kDueMax = 64;                // buckets looked into at a time
-constexpr size_t kPlacesPerStep = 64 * 1024;  // and deadlines looked at, some ten microseconds
+constexpr size_t kBoundsPerStep = 64 * 1024;  // and deadlines looked at, some ten microseconds
 
 }  // namespace
 
@@ -37,16 +37,16 @@ bool Keyspace::expire_some(ExpiryWalk& walk, int64_t now_ms, GoneSink& sink) {
       walk.db < databases_ ? areas_[walk.db].load(std::memory_order_acquire) : nullptr;
   const size_t end =
       areas ? std::min(size_t(areas->touched.load(std::memory_order_relaxed)) << stripe_bits_,
-                       areas->deadlines.places())
+                       areas->deadlines.bounds())
             : 0;
-  if (walk.place < end) {
+  if (walk.index < end) {
     size_t due[kDueMax], count;
-    const size_t from = walk.place;
+    const size_t from = walk.index;
     int64_t nearest = kNeverTick;
-    walk.place =
-        areas->deadlines.find_due(walk.place, std::min(end, walk.place + kPlacesPerStep),
+    walk.index =
+        areas->deadlines.find_due(walk.index, std::min(end, walk.index + kBoundsPerStep),
                                   walk.started_tick, walk.all, nearest, due, kDueMax, count);
-    walk.places += walk.place - from;
+    walk.looked_at += walk.index - from;
     walk.nearest_ticks = std::min(walk.nearest_ticks, nearest);
     prefetch_buckets(walk.db, due, count);
     for (size_t i = 0; i < count; i++) {
@@ -54,7 +54,7 @@ bool Keyspace::expire_some(ExpiryWalk& walk, int64_t now_ms, GoneSink& sink) {
     }
     return true;
   }
-  walk.place = 0;
+  walk.index = 0;
   if (++walk.db < databases_) return true;
   walk.running = false;
   expiry_clock_.set_in_doubt(false);
@@ -65,11 +65,12 @@ bool Keyspace::expire_some(ExpiryWalk& walk, int64_t now_ms, GoneSink& sink) {
 }
 
 // Without any lock: their lines, then those of the entries they name.
-void Keyspace::prefetch_buckets(int db, const size_t* places, size_t count) const {
+void Keyspace::prefetch_buckets(int db, const size_t* area_indices, size_t count) const {
   for (int round = 0; round < 2; round++) {
     for (size_t i = 0; i < count; i++) {
-      const uint32_t stripe = uint32_t(places[i]) & (stripe_count_ - 1);
-      const Bucket* bucket = table(db, stripe).bucket_hint(uint32_t(places[i] >> stripe_bits_));
+      const uint32_t stripe = uint32_t(area_indices[i]) & (stripe_count_ - 1);
+      const Bucket* bucket =
+          table(db, stripe).bucket_hint(uint32_t(area_indices[i] >> stripe_bits_));
       if (!bucket) continue;
       if (round == 0) {
         __builtin_prefetch(bucket);
@@ -83,9 +84,9 @@ void Keyspace::prefetch_buckets(int db, const size_t* places, size_t count) cons
 }
 
 // Returns how many entries it has deleted.
-unsigned Keyspace::expire_bucket(int db, size_t place, int64_t now_ms, GoneSink& sink) {
-  const uint32_t number = uint32_t(place) & (stripe_count_ - 1);
-  const uint32_t index = uint32_t(place >> stripe_bits_);
+unsigned Keyspace::expire_bucket(int db, size_t area_index, int64_t now_ms, GoneSink& sink) {
+  const uint32_t number = uint32_t(area_index) & (stripe_count_ - 1);
+  const uint32_t index = uint32_t(area_index >> stripe_bits_);
   Stripe& stripe = stripes_[number];
   StripeGuard guard(*this, stripe);
   Table keys = table(db, number);

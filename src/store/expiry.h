@@ -21,8 +21,8 @@ class GoneSink {
 struct ExpiryWalk {
   bool running = false;
   int db = 0;
-  size_t place = 0;   // in the database's deadlines
-  size_t places = 0;  // looked at so far, in all
+  size_t index = 0;      // in the database's deadlines
+  size_t looked_at = 0;  // bounds so far, in all
   int64_t started_tick = 0;
   int64_t nearest_ticks = 0;  // from then, of what was not due
   bool all = false;           // whatever the deadlines say

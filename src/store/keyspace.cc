@@ -131,8 +131,8 @@ void Keyspace::unlock_all() {
 }
 
 Entry* Keyspace::find(int db, const Key& key) const {
-  const SlotPlace place = table(db, stripe_index(key.hash)).find(key.hash, key.text);
-  return place ? entry(place.ref()) : nullptr;
+  const FoundSlot found = table(db, stripe_index(key.hash)).find(key.hash, key.text);
+  return found ? entry(found.ref()) : nullptr;
 }
 
 void Keyspace::drop_value(Entry* entry) {
@@ -154,9 +154,9 @@ bool Keyspace::put(int db, const Key& key, const StoredValue& value, int64_t exp
                    uint32_t clock) {
   const uint32_t index = stripe_index(key.hash);
   Stripe& stripe = stripes_[index];
-  const SlotPlace place = table(db, index).find(key.hash, key.text);
+  const FoundSlot found = table(db, index).find(key.hash, key.text);
   return finish_put(value,
-                    place ? replace_at(db, key, entry(place.ref()), place, value, expiry_ms, clock)
+                    found ? replace_at(db, key, entry(found.ref()), found, value, expiry_ms, clock)
                           : add(db, stripe, key, value, expiry_ms, clock & kClockMask));
 }
 
@@ -176,8 +176,8 @@ bool Keyspace::finish_put(const StoredValue& value, bool done) {
 }
 
 // The key stays as it is stored. An entry whose size class does not change is written in place.
-// `place` is where its slot is, if that is known; else it is looked for when it is needed.
-bool Keyspace::replace_at(int db, const Key& key, Entry* old, SlotPlace place,
+// `found` is its slot, if that is known; else it is looked for when it is needed.
+bool Keyspace::replace_at(int db, const Key& key, Entry* old, FoundSlot found,
                           const StoredValue& value, int64_t expiry_ms, uint32_t clock) {
   const uint32_t index = stripe_index(key.hash);
   Stripe& stripe = stripes_[index];
@@ -200,8 +200,8 @@ bool Keyspace::replace_at(int db, const Key& key, Entry* old, SlotPlace place,
     drop_value(old);
     entry(ref)->write(after, old->stored_key(), value.bytes, expiry_ms, clock, epoch_);
     const Ref old_ref = ref_of(old);
-    if (!place) place = table(db, index).find_ref(key.hash, old_ref);
-    place.bucket->set_ref(place.slot, ref);
+    if (!found) found = table(db, index).find_ref(key.hash, old_ref);
+    found.bucket->set_ref(found.slot, ref);
     stripe.heap.free(old_ref, before_bytes);
   }
   state(db, index).expiries += uint64_t(after.has_expiry) - uint64_t(before.has_expiry);
@@ -226,8 +226,8 @@ bool Keyspace::set_expiry(int db, const Key& key, Entry* old, int64_t expiry_ms)
     about_to_change(db, key, old);
     entry(ref)->write(after, old->stored_key(), old->stored(), expiry_ms, old->clock(), epoch_);
     const Ref old_ref = ref_of(old);
-    const SlotPlace place = table(db, index).find_ref(key.hash, old_ref);
-    place.bucket->set_ref(place.slot, ref);
+    const FoundSlot found = table(db, index).find_ref(key.hash, old_ref);
+    found.bucket->set_ref(found.slot, ref);
     stripe.heap.free(old_ref, before_bytes);
   }
   state(db, index).expiries += uint64_t(after.has_expiry) - uint64_t(before.has_expiry);
@@ -270,19 +270,19 @@ bool Keyspace::add(int db, Stripe& stripe, const Key& key, const StoredValue& va
 
 bool Keyspace::erase(int db, const Key& key) {
   const uint32_t index = stripe_index(key.hash);
-  const SlotPlace place = table(db, index).find(key.hash, key.text);
-  if (!place) return false;
-  remove(db, index, key.hash, place);
+  const FoundSlot found = table(db, index).find(key.hash, key.text);
+  if (!found) return false;
+  remove(db, index, key.hash, found);
   return true;
 }
 
-void Keyspace::remove(int db, uint32_t index, uint64_t hash, SlotPlace place) {
-  const Ref ref = place.ref();
+void Keyspace::remove(int db, uint32_t index, uint64_t hash, FoundSlot found) {
+  const Ref ref = found.ref();
   Entry* old = entry(ref);
   about_to_erase(db, {hash, old->key()}, old);
   state(db, index).expiries -= old->has_expiry();
   // While the entry's key can still be read: joining buckets hashes no keys, but splitting does.
-  table(db, index).erase(hash, place, !snapshot_);
+  table(db, index).erase(hash, found, !snapshot_);
   free_entry(stripes_[index], ref);
 }
 

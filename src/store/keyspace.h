@@ -199,14 +199,14 @@ class Keyspace {
     return limit && held_bytes() > limit;
   }
 
-  // For eviction (store/evict.h). Buckets of a database, of all stripes, by their place among them:
-  // how many there are; the first within [from, end) that seems to have an entry (with_expiry: one
-  // that expires), or `end`. No lock.
-  size_t places(int db) const { return size_t(buckets_touched(db)) << stripe_bits_; }
+  // For eviction (store/evict.h). Buckets of a database, of all stripes, by their index in the area
+  // (store/table.h): how many there are; the first within [from, end) that seems to have an entry
+  // (with_expiry: one that expires), or `end`. No lock.
+  size_t area_buckets(int db) const { return size_t(buckets_touched(db)) << stripe_bits_; }
   size_t find_filled(int db, size_t from, size_t end, bool with_expiry) const;
   // Those entries: fn(const Entry&, Ref). Takes the stripe's lock.
   template <typename Fn>
-  void for_each_at(int db, size_t place, Fn fn);
+  void for_each_at(int db, size_t area_index, Fn fn);
   // Deletes the entry of that hash at `ref`, if it is there and may_go(const Entry&). Empties a
   // sparse slab where that has made one. Takes the stripe's lock.
   template <typename MayGo>
@@ -271,7 +271,7 @@ class Keyspace {
   void drop_blocks(Entry* entry);
   void drop_value(Entry* entry);
   void free_entry(Stripe& stripe, Ref ref);
-  bool replace_at(int db, const Key& key, Entry* old, SlotPlace place, const StoredValue& value,
+  bool replace_at(int db, const Key& key, Entry* old, FoundSlot found, const StoredValue& value,
                   int64_t expiry_ms, uint32_t clock);
   bool finish_put(const StoredValue& value, bool done);
   void save_for_snapshot(int db, const Entry* entry) {
@@ -302,10 +302,10 @@ class Keyspace {
   void recycle(FlushedAreas* flushed);
   void fix_slot(uint32_t stripe, Ref from, Ref to);
   bool trim_buckets(int db);
-  void remove(int db, uint32_t stripe, uint64_t hash, SlotPlace place);
+  void remove(int db, uint32_t stripe, uint64_t hash, FoundSlot found);
   size_t spare_bytes_max(size_t otherwise) const;
-  void prefetch_buckets(int db, const size_t* places, size_t count) const;
-  unsigned expire_bucket(int db, size_t place, int64_t now_ms, GoneSink& sink);
+  void prefetch_buckets(int db, const size_t* area_indices, size_t count) const;
+  unsigned expire_bucket(int db, size_t area_index, int64_t now_ms, GoneSink& sink);
 
   int databases_ = 0;
   uint32_t stripe_count_ = 0;
@@ -349,9 +349,9 @@ class StripeGuard {
 };
 
 template <typename Fn>
-void Keyspace::for_each_at(int db, size_t place, Fn fn) {
-  const uint32_t number = uint32_t(place) & (stripe_count_ - 1);
-  const uint32_t index = uint32_t(place >> stripe_bits_);
+void Keyspace::for_each_at(int db, size_t area_index, Fn fn) {
+  const uint32_t number = uint32_t(area_index) & (stripe_count_ - 1);
+  const uint32_t index = uint32_t(area_index >> stripe_bits_);
   StripeGuard guard(*this, stripes_[number]);
   Table keys = table(db, number);
   if (index >= keys.buckets()) return;
@@ -371,11 +371,11 @@ bool Keyspace::evict(int db, uint64_t hash, Ref ref, MayGo may_go, GoneSink& sin
   const uint32_t number = stripe_index(hash);
   Stripe& stripe = stripes_[number];
   StripeGuard guard(*this, stripe);
-  const SlotPlace place = table(db, number).find_ref(hash, ref);
-  if (!place || !may_go(*entry(ref))) return false;
+  const FoundSlot found = table(db, number).find_ref(hash, ref);
+  if (!found || !may_go(*entry(ref))) return false;
   sink.gone(db, entry(ref)->key());
   const size_t bytes = entry(ref)->total_bytes();
-  remove(db, number, hash, place);
+  remove(db, number, hash, found);
   stripe.evicted++;
   constexpr size_t kMoves = 128;
   // The entries of a flushed table cannot be found by their keys, so they cannot be moved.

@@ -104,12 +104,12 @@ bool Keyspace::maintain(uint32_t index) {
   return stripe.heap.compact(kMovesPerStep, [&](Ref from, Ref to) { fix_slot(index, from, to); });
 }
 
-// The one slot that points at the entry, in whichever database, gets its new place.
+// The one slot that points at the entry, in whichever database, gets its new Ref.
 void Keyspace::fix_slot(uint32_t index, Ref from, Ref to) {
   const uint64_t hash = hash_bytes(secret_, entry(to)->key());
   for (int db = 0; db < databases_; db++) {
-    if (const SlotPlace place = table(db, index).find_ref(hash, from)) {
-      place.bucket->set_ref(place.slot, to);
+    if (const FoundSlot found = table(db, index).find_ref(hash, from)) {
+      found.bucket->set_ref(found.slot, to);
       return;
     }
   }
@@ -142,8 +142,9 @@ void Keyspace::update_table_bytes() {
   for (int db = 0; db < databases_; db++) {
     const TableAreas* areas = areas_[db].load(std::memory_order_acquire);
     if (!areas) continue;
-    bytes += std::max(places(db) * sizeof(Bucket), areas->huge_end.load(std::memory_order_relaxed));
-    bytes += areas->deadlines.bytes_for(places(db));
+    bytes += std::max(area_buckets(db) * sizeof(Bucket),
+                      areas->huge_end.load(std::memory_order_relaxed));
+    bytes += areas->deadlines.bytes_for(area_buckets(db));
   }
   table_bytes_.store(bytes + overflows * sizeof(Bucket), std::memory_order_relaxed);
 }

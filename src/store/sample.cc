@@ -5,9 +5,9 @@
 namespace ignix {
 namespace {
 
-// Longer chains are rare: their keys then have a little less of a chance. Fewer places would make
+// Longer chains are rare: their keys then have a little less of a chance. Fewer ranks would make
 // that worse, more would be empty more often.
-constexpr uint32_t kPlaces = 40;
+constexpr uint32_t kRanks = 40;
 constexpr uint32_t kBucketsPerStep = 64;
 
 }  // namespace
@@ -22,10 +22,10 @@ Entry* draw_entry(const Keyspace& keyspace, int db, Draw draw, RandomNumbers& ra
   if (draw.bucket >= table.buckets()) return nullptr;
   uint32_t count = 0;
   table.for_each_in(draw.bucket, [&](Ref) { count++; });
-  uint32_t place = uint32_t(random.below(std::max(kPlaces, count)));
+  uint32_t rank = uint32_t(random.below(std::max(kRanks, count)));
   Entry* found = nullptr;
   table.for_each_in(draw.bucket, [&](Ref ref) {
-    if (place-- == 0) found = keyspace.entry_at(ref);
+    if (rank-- == 0) found = keyspace.entry_at(ref);
   });
   return found;
 }

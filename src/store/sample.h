@@ -1,8 +1,8 @@
 // Random keys of a database, each with the same chance: RANDOMKEY, and what else wants a sample.
 //
-// A draw is a stripe, a bucket and a place in it, each by chance, and finds a key there or nothing.
-// All places have the same chance, so all keys have; a database of the usual density has one in
-// seven places taken. Where most are empty, because there are few keys or have been many more, the
+// A draw is a stripe, a bucket and a rank in it, each by chance, and finds a key there or nothing.
+// All ranks have the same chance, so all keys have; a database of the usual density has one in
+// seven ranks taken. Where most are empty, because there are few keys or have been many more, the
 // keys are counted and one is picked by its number.
 #pragma once
 

@@ -72,8 +72,8 @@ bool patch_string(Keyspace& keyspace, int db, const Key& key, Entry* entry, size
   if (!old.empty()) memcpy(block->data, old.data(), old.size());
   apply(patch, block->data, old.size(), room > kFreshBytes);
   keyspace.blocks().adopt(block);
-  StringScratch place;
-  return put_string(keyspace, db, key, entry, block_value(block, place), clock);
+  StringScratch block_scratch;
+  return put_string(keyspace, db, key, entry, block_value(block, block_scratch), clock);
 }
 
 char* change_block(Keyspace& keyspace, int db, const Key& key, Entry* entry, uint32_t clock) {
@@ -82,8 +82,8 @@ char* change_block(Keyspace& keyspace, int db, const Key& key, Entry* entry, uin
   if (block->is_own()) return block->data;
   block = keyspace.blocks().make(block->view());
   if (!block) return nullptr;
-  StringScratch place;
-  const StoredValue copy = block_value(block, place);
+  StringScratch block_scratch;
+  const StoredValue copy = block_value(block, block_scratch);
   return keyspace.replace(db, key, entry, copy, entry->expiry_ms(), clock) ? block->data : nullptr;
 }
 

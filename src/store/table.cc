@@ -70,7 +70,7 @@ void TableAreas::discard_buckets(size_t from) {
   huge_end.store(std::min(end, first), std::memory_order_relaxed);
 }
 
-SlotPlace Table::find(uint64_t hash, std::string_view key) const {
+FoundSlot Table::find(uint64_t hash, std::string_view key) const {
   const uint32_t buckets = state_.buckets.load(std::memory_order_relaxed);
   if (!buckets) return {};
   const uint8_t fingerprint = fingerprint_of(hash);
@@ -89,7 +89,7 @@ SlotPlace Table::find(uint64_t hash, std::string_view key) const {
   }
 }
 
-SlotPlace Table::find_ref(uint64_t hash, Ref ref) const {
+FoundSlot Table::find_ref(uint64_t hash, Ref ref) const {
   const uint32_t buckets = state_.buckets.load(std::memory_order_relaxed);
   if (!buckets) return {};
   for (Bucket* bucket = at(home(hash, buckets));; bucket = overflow_at(bucket->overflow())) {
@@ -154,7 +154,7 @@ bool Table::add_to_chain(Bucket* bucket, uint8_t fingerprint, Ref ref) {
 }
 
 // The last slot of the chain fills the hole, so that there are never gaps.
-void Table::remove_from_chain(Bucket* home, SlotPlace place) {
+void Table::remove_from_chain(Bucket* home, FoundSlot found) {
   Bucket* before = nullptr;
   Bucket* last = home;
   while (last->overflow()) {
@@ -162,7 +162,7 @@ void Table::remove_from_chain(Bucket* home, SlotPlace place) {
     last = overflow_at(last->overflow());
   }
   const unsigned slot = last->count() - 1;
-  place.bucket->set(place.slot, last->fingerprint(slot), last->ref(slot));
+  found.bucket->set(found.slot, last->fingerprint(slot), last->ref(slot));
   last->clear(slot);
   if (slot == 0 && before) {
     const uint32_t index = before->overflow();
@@ -195,9 +195,9 @@ void Table::expect(uint64_t keys) {
   state_.buckets.store(wanted, std::memory_order_relaxed);
 }
 
-void Table::erase(uint64_t hash, SlotPlace place, bool may_join) {
+void Table::erase(uint64_t hash, FoundSlot found, bool may_join) {
   const uint32_t buckets = state_.buckets.load(std::memory_order_relaxed);
-  remove_from_chain(at(home(hash, buckets)), place);
+  remove_from_chain(at(home(hash, buckets)), found);
   state_.keys--;
   if (may_join) join_after(1);
 }
@@ -223,7 +223,7 @@ void Table::split() {
   for_each_in(from, [&](Ref ref) { __builtin_prefetch(entry(ref)); });
   touch_bucket(buckets);
   state_.buckets.store(buckets + 1, std::memory_order_relaxed);
-  areas_->deadlines.split(place_of(from), place_of(buckets));
+  areas_->deadlines.split(area_index(from), area_index(buckets));
   const auto goes = [&](Ref ref) {
     return home(hash_bytes(secret_, entry(ref)->key()), buckets + 1) != from;
   };
@@ -255,16 +255,16 @@ void Table::join() {
   const uint32_t partner = last - std::bit_floor(last);
   Bucket* into = at(partner);
   state_.buckets.store(last, std::memory_order_relaxed);
-  areas_->deadlines.join(place_of(last), place_of(partner));
+  areas_->deadlines.join(area_index(last), area_index(partner));
   while (const unsigned used = from->count()) move_slot(from, {from, used - 1}, into);
 }
 
 // From the chain of `source` to that of `target`. The caller has made sure of overflow buckets.
-void Table::move_slot(Bucket* source, SlotPlace place, Bucket* target) {
+void Table::move_slot(Bucket* source, FoundSlot found, Bucket* target) {
   [[maybe_unused]] const bool added =
-      add_to_chain(target, place.bucket->fingerprint(place.slot), place.ref());
+      add_to_chain(target, found.bucket->fingerprint(found.slot), found.ref());
   assert(added);
-  remove_from_chain(source, place);
+  remove_from_chain(source, found);
 }
 
 }  // namespace ignix

@@ -66,7 +66,7 @@ struct TableAreas {
   void clear();
 };
 
-struct SlotPlace {
+struct FoundSlot {
   Bucket* bucket = nullptr;  // nullptr: not found
   unsigned slot = 0;
 
@@ -86,14 +86,14 @@ class Table {
         stripe_(stripe),
         stripe_bits_(stripe_bits) {}
 
-  SlotPlace find(uint64_t hash, std::string_view key) const;
+  FoundSlot find(uint64_t hash, std::string_view key) const;
   // The key must not be there. False if there is no memory: then nothing has changed.
   bool insert(uint64_t hash, Ref ref);
   // About so many keys are to come: an empty table takes buckets for them at once, which spares it
   // the splitting. Only a hint.
   void expect(uint64_t keys);
   // Joins buckets if it `may_join`.
-  void erase(uint64_t hash, SlotPlace place, bool may_join = true);
+  void erase(uint64_t hash, FoundSlot found, bool may_join = true);
   // Takes those entries out of home bucket `index` for which gone(Ref) returns true; it is asked
   // once for each. Returns how many. Nothing is joined.
   template <typename Gone>
@@ -103,12 +103,12 @@ class Table {
 
   // The entry of that hash, which has been inserted, expires then.
   void note_expiry(uint64_t hash, int64_t expiry_ms) {
-    areas_->deadlines.note(place_of(home(hash, state_.buckets.load(std::memory_order_relaxed))),
+    areas_->deadlines.note(area_index(home(hash, state_.buckets.load(std::memory_order_relaxed))),
                            expiry_ms);
   }
   // The earliest expiry in home bucket `index`; Deadlines::kNeverMs: nothing expires there.
   void renew_expiry(uint32_t index, int64_t earliest_ms) {
-    areas_->deadlines.renew(place_of(index), earliest_ms);
+    areas_->deadlines.renew(area_index(index), earliest_ms);
   }
 
   // All entries of home bucket `index` (of state().buckets): fn(Ref).
@@ -135,7 +135,7 @@ class Table {
   Run run_of(uint32_t point) const;
 
   // The slot that points at `ref`, if there is one in this table.
-  SlotPlace find_ref(uint64_t hash, Ref ref) const;
+  FoundSlot find_ref(uint64_t hash, Ref ref) const;
 
   // Without the lock, for the prefetch of a batch: the bucket in which a key would be looked for
   // first, and the one behind that. nullptr: none.
@@ -175,8 +175,8 @@ class Table {
     return reinterpret_cast<Bucket*>(areas_->overflow.base()) +
            ((uint64_t(index) << stripe_bits_) | stripe_);
   }
-  // Where a bucket stands among those of all stripes.
-  size_t place_of(uint32_t index) const { return (size_t(index) << stripe_bits_) | stripe_; }
+  // Where a bucket stands among those of all stripes, in the area.
+  size_t area_index(uint32_t index) const { return (size_t(index) << stripe_bits_) | stripe_; }
   const Entry* entry(Ref ref) const {
     return reinterpret_cast<const Entry*>(pool_.base() + ref * 8);
   }
@@ -187,10 +187,10 @@ class Table {
   bool add_to_chain(Bucket* bucket, uint8_t fingerprint, Ref ref);
   void touch_bucket(uint32_t index);
   bool ensure_spare(uint32_t count);
-  void remove_from_chain(Bucket* home, SlotPlace place);
+  void remove_from_chain(Bucket* home, FoundSlot found);
   void split();
   void join();
-  void move_slot(Bucket* source, SlotPlace place, Bucket* target);
+  void move_slot(Bucket* source, FoundSlot found, Bucket* target);
 
   TableState& state_;
   TableAreas* areas_;
