@@ -96,6 +96,7 @@ TableAreas* Keyspace::make_areas(int db) {
     return nullptr;
   }
   if (areas) areas->bell = &bell_;
+  if (areas) areas->counted_bytes = &table_bytes_;
   if (areas) areas->deadlines.set_clock(&expiry_clock_);
   return areas;
 }

@@ -184,7 +184,7 @@ class Keyspace {
   uint64_t used_bytes();
 
   // Bytes that the store holds of the machine: what maxmemory is about. No lock; the buckets' part
-  // is as of the last update_table_bytes().
+  // is nearly right, and exact as of the last update_table_bytes().
   uint64_t held_bytes() const {
     return pool_.taken_bytes() + pool_.ahead_bytes() + pool_.index_bytes() + blocks_.used_bytes() +
            table_bytes_.load(std::memory_order_relaxed);

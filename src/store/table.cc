@@ -47,6 +47,7 @@ bool TableAreas::prepare_some(size_t row_bytes) {
     return true;
   }
   if (used + kAheadBytes + used / 256 <= end || !buckets.ensure(end + kHugePage)) return false;
+  if (end + kHugePage > used) count(end + kHugePage - std::max(used, end));
   if (used <= end) {
     buckets.make_huge(end);
     // Whoever uses buckets here meanwhile does it by atomics as well (store/bucket.h).
@@ -119,8 +120,12 @@ bool Table::ensure(const Area& area, uint32_t index) const {
 void Table::touch_bucket(uint32_t index) {
   uint32_t touched = areas_->touched.load(std::memory_order_relaxed);
   while (touched <= index && !areas_->touched.compare_exchange_weak(touched, index + 1)) continue;
+  if (touched > index) return;
   const uint64_t end = ((uint64_t(index) + 1) << stripe_bits_) * sizeof(Bucket);
-  if (touched <= index && end % kAheadBytes == 0 && areas_->bell) areas_->bell->ring();
+  if (end > areas_->huge_end.load(std::memory_order_relaxed)) {
+    areas_->count(size_t(index + 1 - touched) * (sizeof(Bucket) << stripe_bits_));
+  }
+  if (end % kAheadBytes == 0 && areas_->bell) areas_->bell->ring();
 }
 
 // Makes sure that `count` overflow buckets can be had without failure.
@@ -129,6 +134,7 @@ bool Table::ensure_spare(uint32_t count) {
     const uint32_t index = state_.overflow_touched + 1;
     if (!ensure(areas_->overflow, index)) return false;
     state_.overflow_touched = index;
+    areas_->count(sizeof(Bucket));
     overflow_at(index)->set_overflow(state_.overflow_free);
     state_.overflow_free = index;
     state_.overflow_spare++;

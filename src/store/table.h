@@ -48,7 +48,10 @@ struct TableState {
 struct TableAreas {
   Area buckets, overflow;
   Deadlines deadlines;
-  Bell* bell = nullptr;              // rung when it is time for prepare_some()
+  Bell* bell = nullptr;  // rung when it is time for prepare_some()
+  // The keyspace's count of the buckets' bytes: what they grow by is added at once, for maxmemory,
+  // until they are counted anew. nullptr: nobody counts.
+  std::atomic<uint64_t>* counted_bytes = nullptr;
   TableAreas* next_spare = nullptr;  // the keyspace's
   // No bucket at this index or above has been used in any stripe.
   std::atomic<uint32_t> touched{0};
@@ -58,6 +61,9 @@ struct TableAreas {
   bool start_is_huge = false;  // for prepare_some() alone
 
   bool reserve(size_t memory_bytes);
+  void count(size_t bytes) {
+    if (counted_bytes) counted_bytes->fetch_add(bytes, std::memory_order_relaxed);
+  }
   // As SlabPool::prepare_some(). `row_bytes`: one bucket of each stripe.
   bool prepare_some(size_t row_bytes);
   // Unused buckets, from this offset on, go back to the kernel.
