@@ -12,6 +12,7 @@
 #include "command/command.h"
 #include "command/session.h"
 #include "durability/ring.h"
+#include "resp/parser.h"
 #include "resp/reply.h"
 #include "store/evict.h"
 #include "store/keyspace.h"
@@ -49,8 +50,8 @@ struct Call {
   Reply& reply;
   const std::string_view* words;  // words[0] is the name
   size_t word_count;
-  const uint64_t* hashes;           // of the keys, in their order
-  std::string_view canonical = {};  // the same in RESP, or nothing: see Parser::canonical
+  const uint64_t* hashes;     // of the keys, in their order
+  bool is_canonical = false;  // the words stand in RESP (resp/parser.h)
 
   Keyspace& keyspace() const { return *env.keyspace; }
   int db() const { return session.db.load(std::memory_order_relaxed); }
@@ -73,7 +74,9 @@ struct Call {
   void log_change() const {
     env.changes++;
     if (!env.log) return;
-    session.log_position = env.log->append(*env.writer, db(), words, word_count, canonical);
+    const std::string_view formatted =
+        is_canonical ? Parser::canonical_bytes(words, word_count) : std::string_view();
+    session.log_position = env.log->append(*env.writer, db(), words, word_count, formatted);
   }
 };
 

@@ -53,7 +53,7 @@ bool is_http(std::string_view word) {
 }  // namespace
 
 void Batch::add(Session& session, size_t first_word, void* tag, size_t input_offset,
-                std::string_view canonical) {
+                bool is_canonical) {
   const size_t word_count = words_.size() - first_word;
   const Command* command = word_count ? find_command(words_[first_word]) : nullptr;
   if (command && command->subcommands && word_count > 1) {
@@ -69,7 +69,7 @@ void Batch::add(Session& session, size_t first_word, void* tag, size_t input_off
                      uint32_t(hashes_.size()),
                      0,
                      false,
-                     canonical};
+                     is_canonical};
   if (command && command->keys.first && command->arity_fits(word_count)) {
     request.lacks_memory = !add_keys(*command, first_word);
     request.hash_count = uint32_t(hashes_.size()) - request.first_hash;
@@ -111,16 +111,9 @@ void Batch::prefetch() const {
 
 void Batch::add_known(Session& session, const Command& command, size_t first_word, uint64_t hash,
                       size_t input_offset) {
-  requests_.push_back({&session,
-                       nullptr,
-                       &command,
-                       input_offset,
-                       uint32_t(first_word),
-                       uint32_t(words_.size() - first_word),
-                       uint32_t(hashes_.size()),
-                       1,
-                       false,
-                       {}});
+  requests_.push_back({&session, nullptr, &command, input_offset, uint32_t(first_word),
+                       uint32_t(words_.size() - first_word), uint32_t(hashes_.size()), 1, false,
+                       false});
   if (!hashes_.push(hash)) end_without_memory();
 }
 
@@ -184,7 +177,7 @@ void Batch::execute(const Request& request) {
                words_.data() + request.first_word,
                request.word_count,
                hashes_.data() + request.first_hash,
-               request.canonical};
+               request.is_canonical};
   // An empty command does nothing but to use up CLIENT REPLY SKIP.
   if (request.word_count == 0) {
     hears_reply(session);

@@ -22,10 +22,10 @@ class Batch {
   Words& words() { return words_; }
 
   // The words from `first_word` on are a command of `session`; none: an empty command. Their bytes
-  // stay where they are until run(). `tag` is handed back by on_blocked. `canonical`: the command's
-  // bytes, if the log may have them as they are (Parser::canonical).
+  // stay where they are until run(). `tag` is handed back by on_blocked. If it `is_canonical`
+  // (resp/parser.h), the log may have its bytes as they came.
   void add(Session& session, size_t first_word, void* tag, size_t input_offset,
-           std::string_view canonical = {});
+           bool is_canonical = false);
 
   // The same for a command that has been looked up, whose one key has this hash.
   void add_known(Session& session, const Command& command, size_t first_word, uint64_t hash,
@@ -89,7 +89,7 @@ class Batch {
     uint32_t first_word, word_count;
     uint32_t first_hash, hash_count;
     bool lacks_memory;  // for its hashes
-    std::string_view canonical;
+    bool is_canonical;
   };
 
   bool add_hash(std::string_view key) { return hashes_.push(env_.keyspace->key(key).hash); }

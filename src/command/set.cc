@@ -139,7 +139,11 @@ void run_set(Call& call) {
     call.reply.rollback(mark);
     return reply_out_of_memory(call);
   }
-  call.word_count == 3 ? call.log_change() : log_set(call, key, value, expiry_ms);
+  if (call.word_count == 3) {
+    call.log_change();  // is its own effect, and mostly stands as the log wants it
+  } else {
+    log_set(call, key, value, expiry_ms);
+  }
   if (!(options.flags & kGet)) call.reply.ok();
 }
 

@@ -276,7 +276,7 @@ void Loop::parse(Connection& c) {
     c.parsed += c.parser.consumed();
     if (c.parser.consumed() >= kReceiveBlockBytes) expect_large_values(c);
     pool_.lend(c.output.own());  // if there is no memory, the reply finds out
-    batch_.add(c, first_word, &c, start, c.parser.canonical(batch_.words().data() + first_word));
+    batch_.add(c, first_word, &c, start, c.parser.is_canonical());
     if (batch_.full() || c.received) run_batch();
     if (c.received && !c.blocked) c.drop_received();
     if (c.parsed >= kSliceBytes && c.parsed < c.input.size() && !c.blocked) {

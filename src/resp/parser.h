@@ -77,11 +77,13 @@ class Parser {
   }
 
   size_t consumed() const { return position_; }
-  // After kCommand, with words behind `words`: the bytes of the command if they stand as a writer
-  // of RESP would put them, or nothing. Then they may be passed on as they are.
-  std::string_view canonical(const std::string_view* first_word) const {
-    return is_canonical_ ? std::string_view(first_word->data() - kStartBytes, position_)
-                         : std::string_view();
+  // After kCommand: whether the command stands, in one piece, as a writer of RESP would put it.
+  // Then canonical_bytes(), of its words, may be passed on as they are.
+  bool is_canonical() const { return is_canonical_; }
+  static std::string_view canonical_bytes(const std::string_view* words, size_t count) {
+    const char* const start = words[0].data() - kStartBytes;
+    const std::string_view& last = words[count - 1];
+    return {start, size_t(last.data() + last.size() + 2 - start)};
   }
   const std::string& error() const { return error_; }
 

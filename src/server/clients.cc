@@ -158,7 +158,10 @@ struct Victims {
 
 bool parse_victims(Call& call, Victims& victims) {
   for (size_t i = 2; i < call.word_count; i += 2) {
-    if (i + 1 == call.word_count) return reply_syntax_error(call), false;
+    if (i + 1 == call.word_count) {
+      reply_syntax_error(call);
+      return false;
+    }
     const std::string_view option = call.words[i], value = call.words[i + 1];
     if (equal_ignoring_case(option, "id")) {
       if (!parse_integer(value, victims.id) || victims.id <= 0) {
@@ -180,7 +183,8 @@ bool parse_victims(Call& call, Victims& victims) {
                (equal_ignoring_case(value, "yes") || equal_ignoring_case(value, "no"))) {
       victims.skip_me = equal_ignoring_case(value, "yes");
     } else {
-      return reply_syntax_error(call), false;
+      reply_syntax_error(call);
+      return false;
     }
   }
   return true;
