@@ -80,8 +80,8 @@ void gen_client(Stream& s, Argv* argv) {
       argv->push_back("KILL");
       for (uint64_t i = s.random.below(6); i > 0; i--) {
         static constexpr std::string_view kWords[] = {
-            "ID",   "id",      "0",   "99999999", "x",  "ADDR",   "laddr",  "1.2.3.4:5", "TYPE",
-            "type", "replica", "foo", "USER",     "me", "SKIPME", "skipme", "maybe"};
+            "ID",   "id",   "",        "0",   "99999999", "x",  "ADDR",   "laddr",  "1.2.3.4:5",
+            "TYPE", "type", "replica", "foo", "USER",     "me", "SKIPME", "skipme", "maybe"};
         argv->emplace_back(s.random.pick(kWords));
       }
       break;

@@ -81,6 +81,10 @@ TEST(clients, kill) {
   CHECK_EQ(b.read_until_close(), "");
   CHECK_EQ(a.command({"CLIENT", "KILL", "ID", id_of(c), "ADDR", field_of(a, "addr")}), integer(0));
   CHECK_EQ(a.command({"CLIENT", "KILL", "TYPE", "replica", "SKIPME", "no"}), integer(0));
+  // Nobody comes from there; it does not mean anybody.
+  CHECK_EQ(a.command({"CLIENT", "KILL", "ADDR", "", "SKIPME", "no"}), integer(0));
+  CHECK_EQ(a.command({"CLIENT", "KILL", "LADDR", ""}), integer(0));
+  CHECK_EQ(a.command({"CLIENT", "KILL", ""}), "-ERR No such client\r\n");
   CHECK_EQ(
       a.command({"CLIENT", "KILL", "LADDR", field_of(a, "laddr"), "ADDR", field_of(c, "addr")}),
       integer(1));

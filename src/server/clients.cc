@@ -146,13 +146,12 @@ namespace {
 struct Victims {
   bool none = false;  // a type of which there are no clients
   bool skip_me = true;
-  int64_t id = 0;  // 0: any
-  std::string_view address, local_address;
+  int64_t id = 0;                                                       // 0: any
+  const std::string_view *address = nullptr, *local_address = nullptr;  // nullptr: any
 
   bool fit(const Client& client) const {
-    return (id == 0 || uint64_t(id) == client.id) &&
-           (address.empty() || address == client.address) &&
-           (local_address.empty() || local_address == client.local_address);
+    return (id == 0 || uint64_t(id) == client.id) && (!address || *address == client.address) &&
+           (!local_address || *local_address == client.local_address);
   }
 };
 
@@ -162,7 +161,8 @@ bool parse_victims(Call& call, Victims& victims) {
       reply_syntax_error(call);
       return false;
     }
-    const std::string_view option = call.words[i], value = call.words[i + 1];
+    const std::string_view option = call.words[i];
+    const std::string_view& value = call.words[i + 1];
     if (equal_ignoring_case(option, "id")) {
       if (!parse_integer(value, victims.id) || victims.id <= 0) {
         call.reply.error("ERR client-id should be greater than 0");
@@ -171,9 +171,9 @@ bool parse_victims(Call& call, Victims& victims) {
     } else if (equal_ignoring_case(option, "type")) {
       if (!parse_type(call, value, victims.none)) return false;
     } else if (equal_ignoring_case(option, "addr")) {
-      victims.address = value;
+      victims.address = &value;
     } else if (equal_ignoring_case(option, "laddr")) {
-      victims.local_address = value;
+      victims.local_address = &value;
     } else if (equal_ignoring_case(option, "user")) {
       if (value != "default") {
         call.reply.errorf("ERR No such user '%.*s'", int(value.size()), value.data());
@@ -223,9 +223,8 @@ void run_client_kill(Call& call) {
     if (parse_victims(call, victims)) call.reply.integer(kill_all(call, victims));
     return;
   }
-  victims.address = call.words[2];
+  victims.address = &call.words[2];
   victims.skip_me = false;
-  victims.none = victims.address.empty();
   if (kill_all(call, victims) == 0) return call.reply.error("ERR No such client");
   call.reply.ok();
 }
