@@ -202,6 +202,14 @@ void gen_wait(Stream& s, Argv* argv) {
   }
 }
 
+void gen_object(Stream& s, Argv* argv) {
+  static const char* const kWays[] = {"ENCODING", "encoding", "REFCOUNT", "Refcount", "IDLETIME",
+                                      "idletime", "FREQ",     "freq",     "bogus",    ""};
+  if (s.random.one_in(30)) return;
+  argv->push_back(s.random.pick(kWays));
+  argv->push_back(any_key(s));
+}
+
 }  // namespace
 
 const Generator kKeyGenerators[] = {
@@ -221,6 +229,7 @@ const Generator kKeyGenerators[] = {
     {"SORT", 20, gen_sort},
     {"SORT_RO", 10, gen_sort_ro},
     {"TYPE", 25, gen_key},
+    {"OBJECT", 60, gen_object},
     {"DBSIZE", 10, gen_no_argument},
     {"SELECT", 20, gen_select},
     {"FLUSHDB", 2, gen_flush},

@@ -136,6 +136,19 @@ TEST(hyperloglog, counting_is_a_change_once) {
   }
 }
 
+TEST(hyperloglog, adding_what_is_there_is_no_change) {
+  Server server;
+  server.start();
+  Client client(server), other(server);
+  CHECK_EQ(client.command(add_many("a", 0, 10)), integer(1));
+  for (const int more : {0, 1}) {
+    CHECK_EQ(client.command({"WATCH", "a"}), kOk);
+    CHECK_EQ(other.command(add_many("a", 0, 10 + more)), integer(more));
+    CHECK_EQ(client.command({"MULTI"}), kOk);
+    CHECK_EQ(client.command({"EXEC"}), more ? "*-1\r\n" : "*0\r\n");
+  }
+}
+
 // Redis logs PFCOUNT as well, in small letters.
 TEST(hyperloglog, log_of_redis) {
   Server server({.appendonly = true});

@@ -151,7 +151,7 @@ TEST(expiry, against_a_model) {
     for (int i = 0; i < 20; i++) {
       model.keyspace.maintain(uint32_t(random.below(model.keyspace.stripe_count())));
     }
-    if (random.one_in(10)) model.keyspace.maintain_shared(true);
+    if (random.one_in(10)) model.keyspace.purge_shared();
     model.advance(random_step(random));
     for (int i = 0; i < Model::kLateTicks; i++) {
       model.expire();

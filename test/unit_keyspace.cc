@@ -110,7 +110,7 @@ void tidy(Keyspace& keyspace) {
   for (uint32_t i = 0; i < keyspace.stripe_count(); i++) {
     while (keyspace.maintain(i)) continue;
   }
-  while (keyspace.maintain_shared(true)) continue;
+  while (keyspace.purge_shared()) continue;
 }
 
 // Counts and, for every key of the model, its entry.
@@ -612,6 +612,7 @@ TEST(keyspace, blocks) {
     }
     CHECK_EQ(blocks.used_bytes(), wanted);
     if (random.one_in(20)) blocks.release_some(random.below(8u << 20));
+    if (random.one_in(5)) blocks.release_unneeded(random.below(8u << 20), step * 100);
   }
   for (auto& [block, text] : held) {
     CHECK(block->view() == text);
@@ -619,6 +620,30 @@ TEST(keyspace, blocks) {
   }
   while (blocks.release_some(0)) continue;
   CHECK_EQ(blocks.used_bytes(), 0);
+  CHECK_EQ(blocks.spare_bytes(), 0);
+}
+
+// Large values that come all the time do not lose, in between, the memory the next one needs; when
+// no more come, it goes.
+TEST(keyspace, blocks_keep_what_is_needed_again) {
+  constexpr size_t kBlockBytes = 2u << 20, kAtOnce = 16;
+  ignix::BlockHeap blocks;
+  CHECK(blocks.open(size_t(1) << 30));
+  int64_t now_ms = 1'000'000;
+  size_t least = SIZE_MAX;
+  const auto use_some = [&](size_t count) {
+    ignix::Block* used[kAtOnce];
+    for (size_t i = 0; i < count; i++) CHECK(used[i] = blocks.make_empty(kBlockBytes));
+    for (size_t i = 0; i < count; i++) ignix::drop_block(used[i]);
+  };
+  for (int i = 0; i < 5'000; i++) {
+    use_some(i % 100 == 0 ? kAtOnce : 1);  // all of them twice a second
+    CHECK(blocks.release_unneeded(0, now_ms += 5));
+    if (i > 1'000) least = std::min(least, blocks.spare_bytes());
+  }
+  CHECK(least >= kAtOnce * kBlockBytes);
+  size_t calls = 0;
+  while (blocks.release_unneeded(0, now_ms += 5)) CHECK(++calls < 1'000);
   CHECK_EQ(blocks.spare_bytes(), 0);
 }
 
@@ -654,7 +679,8 @@ struct Prefetcher {
       const int db = int(i % kDatabases);
       p.keyspace.prefetch(db, &key.hash, 1);
       if (i % 100 == 0) p.keyspace.maintain(uint32_t(i / 100 % p.keyspace.stripe_count()));
-      if (i % 5'000 == 0) p.keyspace.maintain_shared(i % 2);
+      if (i % 10'000 == 0) p.keyspace.maintain_shared(int64_t(i));
+      if (i % 10'000 == 5'000) p.keyspace.purge_shared();
       if (i % 1'000 == 0) sched_yield();
     }
     return nullptr;
@@ -887,7 +913,7 @@ TEST(keyspace, memory_ahead_of_growth) {
     while (more) {
       more = false;
       for (uint32_t i = 0; i < keyspace.stripe_count(); i++) more = keyspace.maintain(i) || more;
-      more = keyspace.maintain_shared(true) || more;
+      more = keyspace.purge_shared() || more;
     }
     StringScratch scratch;
     for (uint64_t i = 0; i < keys; i += 10) {

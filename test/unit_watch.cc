@@ -250,7 +250,7 @@ TEST(keyspace, all_stripes_are_locked_again) {
     keyspace.lock_all();
     keyspace.unlock_all();
     CHECK_EQ(keyspace.used_bytes(), keyspace.used_bytes());
-    while (keyspace.maintain_shared(true)) continue;
+    while (keyspace.purge_shared()) continue;
   }
   keyspace.unlock_all();
   for (uint32_t i = 0; i < keyspace.stripe_count(); i++) keyspace.lock(keyspace.stripe(i));

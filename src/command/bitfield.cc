@@ -36,8 +36,7 @@ bool parse_field_type(Call& call, std::string_view text, FieldOperation& operati
     return true;
   }
   call.reply.error(
-      "ERR Invalid bitfield type. Use something like i16 u8. Note that u64 is not supported but "
-      "i64 "
+      "ERR Invalid bitfield type. Use something like i16 u8. Note that u64 is not supported but i64 "
       "is.");
   return false;
 }
@@ -219,5 +218,20 @@ void run_operations(Call& call, bool read_only) {
 
 void run_bitfield(Call& call) { run_operations(call, false); }
 void run_bitfield_ro(Call& call) { run_operations(call, true); }
+
+// What is no operation counts as one that writes.
+uint32_t bitfield_key_flags(const std::string_view* words, size_t count) {
+  for (size_t i = 2; i < count;) {
+    const size_t left = count - i - 1;
+    if (equal_ignoring_case(words[i], "get") && left >= 2) {
+      i += 3;
+    } else if (equal_ignoring_case(words[i], "overflow") && left >= 1) {
+      i += 2;
+    } else {
+      return kKeyReadWrite | kKeyAccess | kKeyUpdate;
+    }
+  }
+  return kKeyReadOnly | kKeyAccess;
+}
 
 }  // namespace ignix

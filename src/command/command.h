@@ -101,6 +101,9 @@ struct Command {
   // not so many. The arity fits.
   size_t (*find_key)(const std::string_view* words, size_t count, size_t index) = nullptr;
   KeySpec specs[3] = {};
+  // Of a command whose first spec has kKeyVariableFlags: the flags that the key has with these
+  // words.
+  uint32_t (*key_flags)(const std::string_view* words, size_t count) = nullptr;
   const char* tips = "";                 // separated by spaces
   const Command* subcommands = nullptr;  // ends with a row without a name
 

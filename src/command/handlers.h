@@ -76,6 +76,8 @@ void run_randomkey(Call&);
 void run_sort(Call&);
 void run_sort_ro(Call&);
 size_t find_sort_key(const std::string_view* words, size_t count, size_t index);
+uint32_t set_key_flags(const std::string_view* words, size_t count);
+uint32_t bitfield_key_flags(const std::string_view* words, size_t count);
 
 // expire.cc
 void run_expire(Call&);

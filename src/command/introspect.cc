@@ -198,8 +198,7 @@ const Command* find_by_full_name(std::string_view name) {
 const Command* command_in_words(Call& call) {
   const Command* command = find_command(call.words[2]);
   if (command && command->subcommands && call.word_count > 3) {
-    const Command* subcommand = find_subcommand(*command, call.words[3]);
-    if (subcommand) command = subcommand;
+    command = find_subcommand(*command, call.words[3]);
   }
   if (!command) {
     call.reply.error("ERR Invalid command specified");
@@ -214,9 +213,14 @@ const Command* command_in_words(Call& call) {
 }
 
 // Which words behind the first two are keys of that command. False, and the error is replied, if
-// there is no memory.
+// there is no memory, or where some might stand there is none: so Redis says of PFMERGE with one.
 bool key_words(Call& call, const Command& command, Array<size_t>& found) {
   const size_t count = call.word_count - 2;
+  for (const KeySpec& spec : command.specs) {
+    if (spec.range.first == 0 || spec.range.count(count) > 0) continue;
+    call.reply.error("ERR Invalid arguments specified for command");
+    return false;
+  }
   while (const size_t word = command.key_word(call.words + 2, count, found.size())) {
     if (found.push(word)) continue;
     reply_out_of_memory(call);
@@ -225,7 +229,8 @@ bool key_words(Call& call, const Command& command, Array<size_t>& found) {
   return true;
 }
 
-uint32_t key_flags(const Command& command, size_t word) {
+uint32_t key_flags(const Call& call, const Command& command, size_t word) {
+  if (command.key_flags) return command.key_flags(call.words + 2, call.word_count - 2);
   uint32_t flags = 0;
   for (const KeySpec& spec : command.specs) {
     if (spec.range.last < 0 || word <= size_t(spec.range.last)) return spec.flags;
@@ -328,7 +333,7 @@ void run_command_getkeysandflags(Call& call) {
   for (size_t word : keys) {
     call.reply.array(2);
     call.reply.bulk(call.words[2 + word]);
-    reply_flags(call.reply, kKeyFlagNames, key_flags(*command, word));
+    reply_flags(call.reply, kKeyFlagNames, key_flags(call, *command, word));
   }
 }
 

@@ -242,4 +242,11 @@ void run_msetnx(Call& call) {
   if (set_all(call)) call.reply.integer(1);
 }
 
+uint32_t set_key_flags(const std::string_view* words, size_t count) {
+  for (size_t i = 3; i < count; i++) {
+    if (equal_ignoring_case(words[i], "get")) return kKeyReadWrite | kKeyAccess | kKeyUpdate;
+  }
+  return kKeyOverwrite | kKeyUpdate;
+}
+
 }  // namespace ignix

@@ -84,7 +84,7 @@ void Loop::maintain() {
   }
   maintain_more_ = idle_stripes < keyspace.stripe_count();
   if (make_room()) maintain_more_ = true;
-  if (keyspace.maintain_shared(false)) maintain_more_ = true;
+  if (keyspace.maintain_shared(now_mono_ms_)) maintain_more_ = true;
   if (pool_.trim()) maintain_more_ = true;
   maintained_ms_ = now_mono_ms_;
 }

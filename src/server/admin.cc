@@ -133,7 +133,7 @@ void run_memory_purge(Call& call) {
   for (uint32_t i = 0; i < keyspace.stripe_count(); i++) {
     while (keyspace.maintain(i)) continue;
   }
-  while (keyspace.maintain_shared(true)) continue;
+  while (keyspace.purge_shared()) continue;
   call.reply.ok();
 }
 

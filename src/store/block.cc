@@ -20,6 +20,8 @@ constexpr size_t kUnmapAtOnce = kKeptBlockBytesMax;
 constexpr size_t kFreeBytesMin = 8ULL << 20;
 // So much of given up mappings of up to kUnmapAtOnce stays for the next.
 constexpr size_t kKeptBytesMax = 64ULL << 20;
+// What nobody needed for so long goes.
+constexpr int64_t kKeptPeriodMs = 1000;
 // So much may wait to be unmapped; then whoever drops unmaps.
 constexpr size_t kDroppedBytesMax = 256ULL << 20;
 
@@ -46,6 +48,7 @@ Block* BlockHeap::take_kept(size_t bytes) {
     *at = block->next;
     kept_bytes_ -= pages_of(bytes);
     dropped_bytes_ -= pages_of(bytes);
+    least_kept_bytes_ = std::min(least_kept_bytes_, kept_bytes_);
   }
   pthread_mutex_unlock(&lock_);
   return block;
@@ -71,12 +74,28 @@ void BlockHeap::drop_kept(size_t keep_bytes) {
   pthread_mutex_lock(&lock_);
   if (kept_bytes_ > keep_bytes) {
     Block* block = kept_;
+    const size_t bytes = pages_of(block->total_bytes());
     kept_ = block->next;
-    kept_bytes_ -= pages_of(block->total_bytes());
+    kept_bytes_ -= bytes;
+    least_kept_bytes_ = std::min(least_kept_bytes_, kept_bytes_);
+    unneeded_bytes_ -= std::min(unneeded_bytes_, bytes);
     block->next = dropped_;
     dropped_ = block;
   }
   pthread_mutex_unlock(&lock_);
+}
+
+// Of what is kept, how much may be needed again.
+size_t BlockHeap::needed_bytes(int64_t now_ms) {
+  pthread_mutex_lock(&lock_);
+  if (now_ms - period_began_ms_ >= kKeptPeriodMs) {
+    period_began_ms_ = now_ms;
+    unneeded_bytes_ = least_kept_bytes_;
+    least_kept_bytes_ = kept_bytes_;
+  }
+  const size_t needed = kept_bytes_ - std::min(kept_bytes_, unneeded_bytes_);
+  pthread_mutex_unlock(&lock_);
+  return needed;
 }
 
 Block* BlockHeap::make_mapped(size_t bytes) {
@@ -208,8 +227,13 @@ bool BlockHeap::unmap_some() {
   return true;
 }
 
-bool BlockHeap::release_some(size_t keep_bytes) {
-  drop_kept(keep_bytes);
+bool BlockHeap::release_unneeded(size_t keep_bytes, int64_t now_ms) {
+  const size_t needed = needed_bytes(now_ms);
+  return release(keep_bytes, std::max(keep_bytes, needed)) || needed > keep_bytes;
+}
+
+bool BlockHeap::release(size_t keep_bytes, size_t keep_mapped_bytes) {
+  drop_kept(keep_mapped_bytes);
   const bool more = unmap_some();
   return pool_.release(keep_bytes, 1) || more;
 }

@@ -114,9 +114,11 @@ class BlockHeap {
   // So many bytes at most are held beyond those in use, about; SIZE_MAX: as many as are worth it.
   void set_spare_limit(size_t bytes) { spare_limit_.store(bytes, std::memory_order_relaxed); }
 
-  // Gives memory of dropped blocks back, a few megabytes a call; keeps at most `keep_bytes` of
-  // spare slabs. Returns whether there is more to give back.
-  bool release_some(size_t keep_bytes);
+  // Gives memory back, a few megabytes a call: of dropped blocks, and where there are more than
+  // `keep_bytes` of them, spare slabs and mappings kept for reuse. Returns whether there is more.
+  bool release_some(size_t keep_bytes) { return release(keep_bytes, keep_bytes); }
+  // The same, but of the mappings kept for reuse only those that nobody has needed for a second.
+  bool release_unneeded(size_t keep_bytes, int64_t now_ms);
 
  private:
   friend void drop_block(Block* block);
@@ -125,6 +127,8 @@ class BlockHeap {
   Block* take_kept(size_t bytes);
   bool keep(Block* block);
   void drop_kept(size_t keep_bytes);
+  size_t needed_bytes(int64_t now_ms);
+  bool release(size_t keep_bytes, size_t keep_mapped_bytes);
   Block* make_in_slab(size_t bytes);
   void destroy(Block* block);
   bool unmap_some();
@@ -138,6 +142,9 @@ class BlockHeap {
   Block* dropped_ = nullptr;  // under lock_: mappings to be given back
   Block* kept_ = nullptr;     // under lock_: small mappings, for the next block of their length
   size_t kept_bytes_ = 0;     // under lock_
+  // Under lock_: kept all through the last period; all through this one, so far; its begin.
+  size_t unneeded_bytes_ = 0, least_kept_bytes_ = 0;
+  int64_t period_began_ms_ = 0;
 };
 
 }  // namespace ignix

@@ -218,8 +218,10 @@ class Keyspace {
   // empties sparse slabs. Returns whether there is more.
   bool maintain(uint32_t stripe);
   // A little work on what stripes share: gives free slabs, dropped blocks and unused buckets back
-  // to the kernel. `all`: spare memory that is kept for reuse, too.
-  bool maintain_shared(bool all);
+  // to the kernel; keeps what may be needed again. `now_ms`: monotonic.
+  bool maintain_shared(int64_t now_ms);
+  // The same, and keeps nothing.
+  bool purge_shared();
 
   // The time of day, as entries' expiries are measured by. Any thread, often; before anything with
   // an expiry is stored.
@@ -302,6 +304,7 @@ class Keyspace {
   void recycle(FlushedAreas* flushed);
   void fix_slot(uint32_t stripe, Ref from, Ref to);
   bool trim_buckets(int db);
+  bool trim_all_buckets();
   void remove(int db, uint32_t stripe, uint64_t hash, FoundSlot found);
   size_t spare_bytes_max(size_t otherwise) const;
   void prefetch_buckets(int db, const size_t* area_indices, size_t count) const;

@@ -116,13 +116,19 @@ void Keyspace::fix_slot(uint32_t index, Ref from, Ref to) {
   assert(!"an entry without a slot");
 }
 
-bool Keyspace::maintain_shared(bool all) {
+bool Keyspace::maintain_shared(int64_t now_ms) {
   update_table_bytes();
-  const size_t keep = all ? 0 : spare_bytes_max(std::max(kSpareBytesMin, pool_.taken_bytes() / 64));
+  const size_t keep = spare_bytes_max(std::max(kSpareBytesMin, pool_.taken_bytes() / 64));
   bool more = pool_.release(keep, kSlabsPerStep);
-  more = blocks_.release_some(all ? 0 : spare_bytes_max(kSpareBlockBytes)) || more;
-  for (int db = 0; db < databases_; db++) more = trim_buckets(db) || more;
-  return more;
+  more = blocks_.release_unneeded(spare_bytes_max(kSpareBlockBytes), now_ms) || more;
+  return trim_all_buckets() || more;
+}
+
+bool Keyspace::purge_shared() {
+  update_table_bytes();
+  bool more = pool_.release(0, kSlabsPerStep);
+  more = blocks_.release_some(0) || more;
+  return trim_all_buckets() || more;
 }
 
 void Keyspace::release_spare() {
@@ -147,6 +153,12 @@ void Keyspace::update_table_bytes() {
     bytes += areas->deadlines.bytes_for(area_buckets(db));
   }
   table_bytes_.store(bytes + overflows * sizeof(Bucket), std::memory_order_relaxed);
+}
+
+bool Keyspace::trim_all_buckets() {
+  bool more = false;
+  for (int db = 0; db < databases_; db++) more = trim_buckets(db) || more;
+  return more;
 }
 
 // The memory of buckets that joining has left unused, from the end. Returns whether there is more.
