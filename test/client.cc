@@ -117,6 +117,13 @@ std::vector<std::string> elements_of(std::string_view reply) {
   return elements;
 }
 
+std::string text_of(std::string_view reply) {
+  const size_t start = reply.starts_with('$') ? reply.find('\n') + 1 : 1;
+  const bool is_text = reply.starts_with('$') || reply.starts_with('+');
+  if (!is_text || reply.size() < start + 2) return "";
+  return std::string(reply.substr(start, reply.size() - start - 2));
+}
+
 Client::Client(const Server& server) { connect(server); }
 
 Client::~Client() { close(); }

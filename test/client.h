@@ -95,5 +95,7 @@ class ReplyScanner {
 
 // The elements of an array, set, map or push, each with its exact bytes; empty for other replies.
 std::vector<std::string> elements_of(std::string_view reply);
+// What a bulk or simple string says; empty for other replies.
+std::string text_of(std::string_view reply);
 
 }  // namespace test

@@ -16,11 +16,6 @@ namespace {
 
 using Keys = std::set<std::string>;
 
-std::string text_of(const std::string& encoded) {
-  const size_t start = encoded.find('\n') + 1;
-  return encoded.substr(start, encoded.size() - start - 2);
-}
-
 std::string some_pattern(Random& random, const std::vector<std::string>& keys) {
   static const char* const kPieces[] = {"*",  "?",    "[a-k]", "[^k]", "k",    "1",  "[",
                                         "**", "[9-0", "\\*",   "\\",   "[]a]", "-]", "[^\\]]"};

@@ -18,13 +18,6 @@ const std::string kBadFormat = "-ERR Bad data format\r\n";
 const std::string kSyntax = "-ERR syntax error\r\n";
 const std::string kNoInteger = "-ERR value is not an integer or out of range\r\n";
 
-std::string payload_in(const std::string& bulk_reply) {
-  CHECK_EQ(bulk_reply[0], '$');
-  const size_t start = bulk_reply.find('\n') + 1;
-  CHECK(start > 0 && bulk_reply.size() >= start + 2);
-  return bulk_reply.substr(start, bulk_reply.size() - start - 2);
-}
-
 // As a Redis 7.0.15 has replied.
 const struct {
   std::string value, payload;
@@ -125,7 +118,7 @@ TEST(dump, damage_is_refused) {
   for (int i = 0; i < 20; i++) text += "word" + std::to_string(random.below(5)) + " ";
   for (const std::string& value : {std::string("short"), std::string("70000"), text}) {
     CHECK_EQ(client.command({"SET", "k", value}), kOk);
-    const std::string good = payload_in(client.command({"DUMP", "k"}));
+    const std::string good = text_of(client.command({"DUMP", "k"}));
     for (size_t at = 0; at < good.size(); at++) {
       std::string damaged = good;
       damaged[at] ^= char(1 + random.below(255));
@@ -143,7 +136,7 @@ TEST(dump, forged_payloads) {
   server.start();
   Client client(server);
   CHECK_EQ(client.command({"SET", "k", std::string(300, 'x') + random.bytes(20)}), kOk);
-  const std::string long_one = payload_in(client.command({"DUMP", "k"}));
+  const std::string long_one = text_of(client.command({"DUMP", "k"}));
   for (const std::string& good : {long_one, kKnown[0].payload, kKnown[6].payload, kList}) {
     const std::string body = good.substr(0, good.size() - 8);
     for (int i = 0; i < 3'000; i++) {
@@ -200,8 +193,8 @@ TEST(dump, to_redis_and_back) {
   for (const std::string& value : many_values(random)) {
     CHECK_EQ(pair.ours.command({"SET", "k", value}), kOk);
     CHECK_EQ(pair.theirs.command({"SET", "k", value}), kOk);
-    const std::string ours = payload_in(pair.ours.command({"DUMP", "k"}));
-    const std::string theirs = payload_in(pair.theirs.command({"DUMP", "k"}));
+    const std::string ours = text_of(pair.ours.command({"DUMP", "k"}));
+    const std::string theirs = text_of(pair.theirs.command({"DUMP", "k"}));
     if (value.size() <= 20) CHECK(ours == theirs);
     CHECK_EQ(pair.ours.command({"RESTORE", "n", "0", theirs, "REPLACE"}), kOk);
     CHECK_EQ(pair.theirs.command({"RESTORE", "n", "0", ours, "REPLACE"}), kOk);

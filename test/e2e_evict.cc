@@ -1,5 +1,6 @@
 // Eviction: the limit holds under writes, what may go goes, what must not stays.
 #include <string>
+#include <vector>
 
 #include "client.h"
 #include "random.h"
@@ -195,8 +196,7 @@ TEST(evict, object_and_restore) {
   CHECK_EQ(client.command({"OBJECT", "REFCOUNT", "a"}), integer(2147483647));
   CHECK_EQ(client.command({"OBJECT", "FREQ", "a"}).substr(0, 45),
            "-ERR An LFU maxmemory policy is not selected,");
-  const std::string dump = client.command({"DUMP", "a"});
-  const std::string payload = dump.substr(dump.find('\n') + 1, dump.size() - dump.find('\n') - 3);
+  const std::string payload = text_of(client.command({"DUMP", "a"}));
   CHECK_EQ(client.command({"RESTORE", "b", "0", payload, "IDLETIME", "1000"}), kOk);
   const int64_t idle = std::stoll(client.command({"OBJECT", "IDLETIME", "b"}).substr(1));
   CHECK(idle >= 1'000 && idle < 1'100);
@@ -207,6 +207,183 @@ TEST(evict, object_and_restore) {
   CHECK_EQ(client.command({"OBJECT", "FREQ", "c"}), integer(77));
   CHECK_EQ(client.command({"OBJECT", "IDLETIME", "c"}).substr(0, 41),
            "-ERR An LFU maxmemory policy is selected,");
+}
+
+// Keys of all kinds of lengths, each with its own use: `option` of RESTORE.
+struct Used {
+  std::string key, value;
+  int64_t number;
+};
+std::vector<Used> used_keys(Random& random, const std::string& option) {
+  const int64_t most = option == "FREQ" ? 255 : 70 * 86'400;
+  std::vector<Used> keys;
+  for (const size_t key_bytes : {1, 20, 300, 2'000}) {
+    for (const size_t value_bytes : {0, 10, 600, 100'000}) {
+      const std::string start = std::to_string(keys.size());
+      keys.push_back({start + std::string(key_bytes, 'k'), std::string(value_bytes, 'v'),
+                      int64_t(random.below(uint64_t(most)))});
+    }
+  }
+  return keys;
+}
+
+// Ten minutes pass at most.
+void check_used(Client& client, const std::string& option, const std::vector<Used>& keys) {
+  for (const Used& used : keys) {
+    const bool counted = option == "FREQ";
+    const int64_t told = std::stoll(client.command({"OBJECT", option, used.key}).substr(1));
+    CHECK(counted ? told <= used.number && told >= used.number - 10
+                  : told >= used.number && told <= used.number + 600);
+  }
+}
+
+// How keys have been used is in the files, as Redis has it there.
+void use_outlives_a_restart(const std::string& policy, const std::string& option) {
+  need_redis();
+  const std::vector<std::string> arguments = {"--maxmemory-policy", policy};
+  Server first({.arguments = arguments});
+  first.start();
+  Client client(first);
+  Random random(seed());
+  const std::vector<Used> keys = used_keys(random, option);
+  for (const Used& used : keys) {
+    CHECK_EQ(client.command({"SET", used.key, used.value}), kOk);
+    const std::string payload = text_of(client.command({"DUMP", used.key}));
+    CHECK_EQ(client.command({"RESTORE", used.key, "90000000", payload, "REPLACE", option,
+                             std::to_string(used.number)}),
+             kOk);
+  }
+  check_used(client, option, keys);
+  CHECK_EQ(client.command({"SAVE"}), kOk);
+  Server redis({.program = Program::kRedis, .arguments = arguments, .dir = fresh_dir("redis")});
+  copy_file(first.dir() + "/dump.rdb", redis.dir() + "/dump.rdb");
+  redis.start();
+  client.connect(redis);
+  check_used(client, option, keys);
+  CHECK_EQ(client.command({"SAVE"}), kOk);
+  Server last(
+      {.arguments = arguments, .appendonly = true, .dir = fresh_dir("last")});  // rewrites its log
+  copy_file(redis.dir() + "/dump.rdb", last.dir() + "/dump.rdb");
+  last.start();
+  last.kill9();
+  last.restart();
+  client.connect(last);
+  check_used(client, option, keys);
+  for (const Used& used : keys) {
+    CHECK_EQ(client.command({"GET", used.key}), bulk(used.value));
+    CHECK(client.command({"PTTL", used.key}).size() > 8);
+  }
+}
+TEST(evict, idle_times_outlive_a_restart) { use_outlives_a_restart("allkeys-lru", "IDLETIME"); }
+TEST(evict, frequencies_outlive_a_restart) { use_outlives_a_restart("volatile-lfu", "FREQ"); }
+
+Argv words_of(std::string_view command) {
+  Argv words;
+  while (!command.empty()) {
+    const size_t end = std::min(command.find(' '), command.size());
+    words.emplace_back(command.starts_with("''") ? "" : command.substr(0, end));
+    command.remove_prefix(std::min(end + 1, command.size()));
+  }
+  return words;
+}
+
+// Which commands count as a use of which of their keys.
+TEST(evict, uses_are_those_of_redis) {
+  need_redis();
+  static const char* const kCommands[] = {"GET k",
+                                          "STRLEN k",
+                                          "GETRANGE k 0 1",
+                                          "SUBSTR k 0 1",
+                                          "MGET k l",
+                                          "EXISTS k l",
+                                          "TTL k",
+                                          "PTTL k",
+                                          "EXPIRETIME k",
+                                          "TYPE k",
+                                          "DUMP k",
+                                          "OBJECT ENCODING k",
+                                          "OBJECT REFCOUNT k",
+                                          "TOUCH k",
+                                          "EXPIRE k 100000 XX",
+                                          "EXPIRE k 100000",
+                                          "EXPIRE k x",
+                                          "PERSIST k",
+                                          "APPEND k x",
+                                          "APPEND k ''",
+                                          "INCR k",
+                                          "DECRBY k x",
+                                          "INCRBYFLOAT k 1",
+                                          "SETRANGE k 0 ''",
+                                          "SETRANGE k 0 a",
+                                          "SET k v NX",
+                                          "SET k v XX",
+                                          "SET k v GET",
+                                          "SET k v KEEPTTL",
+                                          "SETNX k v",
+                                          "GETSET k v",
+                                          "GETEX k",
+                                          "GETEX k PERSIST",
+                                          "GETEX k EX 100000",
+                                          "BITCOUNT k",
+                                          "BITPOS k 1",
+                                          "GETBIT k 1",
+                                          "SETBIT k 1 1",
+                                          "BITFIELD k GET u8 0",
+                                          "BITFIELD k SET u8 0 1",
+                                          "BITFIELD_RO k GET u8 0",
+                                          "BITOP AND d k l",
+                                          "BITOP NOT d k",
+                                          "COPY k d",
+                                          "COPY k l",
+                                          "COPY k l REPLACE",
+                                          "RENAME k k",
+                                          "RENAME k l",
+                                          "RENAMENX k l",
+                                          "RENAMENX k d",
+                                          "MOVE k 0",
+                                          "MSETNX k 1 d 2",
+                                          "MSET k 1",
+                                          "LCS k l",
+                                          "LCS l k LEN",
+                                          "SORT k",
+                                          "SORT_RO k",
+                                          "PFCOUNT k",
+                                          "PFADD k a",
+                                          "PFMERGE d k",
+                                          "PFMERGE k d",
+                                          "SCAN 0",
+                                          "SCAN 0 TYPE string",
+                                          "KEYS *",
+                                          "RANDOMKEY",
+                                          "WATCH k",
+                                          "RESTORE k 0 x",
+                                          "EXPIREAT k 9800000000 GT",
+                                          "GETDEL l",
+                                          "UNLINK l",
+                                          "MEMORY USAGE k"};
+  Server ignix, redis({.program = Program::kRedis});
+  ignix.start();
+  redis.start();
+  Client ours(ignix), theirs(redis);
+  CHECK_EQ(ours.command({"SET", "k", "12345"}), kOk);  // no integer that Redis shares
+  const std::string payload = text_of(ours.command({"DUMP", "k"}));
+  for (const char* command : kCommands) {
+    std::string told[2];
+    for (Client* client : {&ours, &theirs}) {
+      CHECK_EQ(client->command({"FLUSHALL"}), kOk);
+      for (const char* key : {"k", "l"}) {
+        CHECK_EQ(client->command({"RESTORE", key, "0", payload, "IDLETIME", "5000"}), kOk);
+      }
+      client->command(words_of(command));
+      for (const char* key : {"k", "l", "d"}) {
+        const std::string reply = client->command({"OBJECT", "IDLETIME", key});
+        const bool there = reply[0] == ':';
+        const bool used = there && std::stoll(reply.substr(1)) < 5'000;
+        told[client == &theirs] += !there ? " none" : used ? " used" : " idle";
+      }
+    }
+    if (told[0] != told[1]) FAIL(command + (":" + told[0]) + ", in Redis" + told[1]);
+  }
 }
 
 }  // namespace

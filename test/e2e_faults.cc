@@ -39,12 +39,6 @@ std::string value_of(int writer, int thing, long number, bool long_values) {
          std::string(length, char('a' + mixed % 26));
 }
 
-std::string text_of(const std::string& reply) {
-  if (reply == kNil) return "";
-  const size_t line = reply.find('\n');
-  return reply.substr(line + 1, reply.size() - line - 3);
-}
-
 // A client with keys of its own, which it changes in order, many commands at a time.
 class Writer {
  public:

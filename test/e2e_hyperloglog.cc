@@ -23,8 +23,7 @@ size_t count_of(const std::string& text, const std::string& part) {
 std::string value_of(Client& client, const std::string& key) {
   const std::string reply = client.command({"GET", key});
   CHECK_EQ(reply[0], '$');
-  const size_t start = reply.find('\n') + 1;
-  return reply.substr(start, reply.size() - start - 2);
+  return text_of(reply);
 }
 
 bool estimate_is_stored(Client& client, const std::string& key) {

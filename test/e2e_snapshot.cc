@@ -49,11 +49,6 @@ struct Writer {
   }
 };
 
-std::string text_of(const std::string& bulk_reply) {
-  const size_t start = bulk_reply.find('\n') + 1;
-  return start < bulk_reply.size() ? bulk_reply.substr(start, bulk_reply.size() - start - 2) : "";
-}
-
 // Both halves of each pair are equal; with `acknowledged`, no older than that.
 void check_pairs(Client& client, const Writer& w, bool acknowledged) {
   for (int pair = 0; pair < kPairs; pair++) {
@@ -65,8 +60,6 @@ void check_pairs(Client& client, const Writer& w, bool acknowledged) {
     }
   }
 }
-
-void copy_file(const std::string& from, const std::string& to) { write_file(to, read_file(from)); }
 
 // A snapshot is the state of one instant, whatever is written meanwhile.
 void snapshots_are_of_one_instant(const char* threads) {

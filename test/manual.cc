@@ -61,12 +61,6 @@ std::string shown(std::string name) {
   return name;
 }
 
-// The text of a bulk or simple string.
-std::string text_of(const std::string& reply) {
-  const size_t start = reply[0] == '$' ? reply.find('\n') + 1 : 1;
-  return reply.substr(start, reply.size() - start - 2);
-}
-
 // All commands and subcommands, as people write them.
 std::set<std::string> commands_of(Client& client) {
   std::set<std::string> names;

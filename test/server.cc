@@ -117,6 +117,8 @@ void write_file(const std::string& path, std::string_view content) {
   close(fd);
 }
 
+void copy_file(const std::string& from, const std::string& to) { write_file(to, read_file(from)); }
+
 bool file_exists(const std::string& path) {
   struct stat info;
   return stat(path.c_str(), &info) == 0;

@@ -123,6 +123,7 @@ Output run_program(const std::vector<std::string>& argv, std::string_view input 
 
 std::string read_file(const std::string& path);
 void write_file(const std::string& path, std::string_view content);
+void copy_file(const std::string& from, const std::string& to);
 bool file_exists(const std::string& path);
 std::string fresh_dir(const std::string& name);
 

@@ -61,5 +61,15 @@ TEST(usage, idle_time) {
            ignix::kIdleSecondsMax);
 }
 
+// The turn of another loop began later, or the machine's clock was set back.
+TEST(usage, what_is_ahead_is_now) {
+  Usage usage = {Usage::Kind::kFrequency, 10, 1};
+  for (const int64_t ahead_ms : {int64_t(1), int64_t(1'000), kMinuteMs, 50 * kMinuteMs}) {
+    const int64_t used_ms = kNowMs + ahead_ms;
+    CHECK_EQ(ignix::idle_seconds(ignix::access_clock(used_ms), kNowMs), 0);
+    CHECK_EQ(usage.frequency(ignix::frequency_clock(used_ms, 100), kNowMs), 100);
+  }
+}
+
 }  // namespace
 }  // namespace test

@@ -15,7 +15,7 @@ namespace ignix::rdb {
 namespace {
 
 constexpr size_t kLengthBytesMax = 9;
-constexpr size_t kStartBytesMax = 1 + 8 + 1;  // of an entry: expiry and type
+constexpr size_t kStartBytesMax = 1 + 8 + 1 + kLengthBytesMax + 1;  // see put_start()
 static_assert(kTextRoomBytes == 1 + 2 * kLengthBytesMax);
 
 template <typename T>
@@ -85,8 +85,10 @@ bool put_aux(Output& out, std::string_view name, std::string_view value) {
   });
 }
 
-char* put_start(char* p, int64_t expiry_ms) {
-  if (expiry_ms != kNoExpiry) *p++ = char(kExpireMs), p = put_number(p, expiry_ms);
+char* put_start(char* p, const EntryStart& start) {
+  if (start.expiry_ms != kNoExpiry) *p++ = char(kExpireMs), p = put_number(p, start.expiry_ms);
+  if (start.idle_seconds >= 0) *p++ = char(kIdle), p = put_length(p, uint64_t(start.idle_seconds));
+  if (start.frequency >= 0) *p++ = char(kFreq), *p++ = char(start.frequency);
   *p++ = char(kTypeString);
   return p;
 }
@@ -132,28 +134,29 @@ bool put_sizes(Output& out, uint64_t keys, uint64_t expiries) {
   });
 }
 
-bool put_entry(Output& out, const Entry& entry, bool compress) {
+bool put_entry(Output& out, const EntryStart& start, const Entry& entry, bool compress) {
   const bool in_block = entry.encoding() == Encoding::kBlock;
   const std::string_view key = entry.stored_key(), value = entry.stored();
   const size_t most = kStartBytesMax + key.size() + value.size() + 2 * kTextRoomBytes;
-  const auto start = [&](char* p) { return put_start(p, entry.expiry_ms()); };
+  const auto write_start = [&](char* p) { return put_start(p, start); };
   const auto write_key = [&](char* p) { return put_text(p, key, compress); };
   const auto write_value = [&](char* p) {
     return entry.encoding() == Encoding::kInteger ? put_integer(p, entry.integer())
                                                   : put_text(p, value, compress);
   };
   if (!in_block && !entry.key_block()) {
-    return append(out, most, [&](char* p) { return write_value(write_key(start(p))); });
+    return append(out, most, [&](char* p) { return write_value(write_key(write_start(p))); });
   }
-  if (!append(out, most, start)) return false;
+  if (!append(out, most, write_start)) return false;
   const bool has_key =
       entry.key_block() ? put_block(out, entry.key_block()) : append(out, most, write_key);
   return has_key && (in_block ? put_block(out, entry.block()) : append(out, most, write_value));
 }
 
-bool put_compressed_entry(Output& out, std::string_view key, int64_t expiry_ms, Block* value) {
+bool put_compressed_entry(Output& out, const EntryStart& start, std::string_view key,
+                          Block* value) {
   if (!append(out, kStartBytesMax + key.size() + kTextRoomBytes,
-              [&](char* p) { return put_text(put_start(p, expiry_ms), key, true); }) ||
+              [&](char* p) { return put_text(put_start(p, start), key, true); }) ||
       !out.reserve(value->length_bytes + kTextRoomBytes)) {
     return false;
   }

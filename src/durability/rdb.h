@@ -3,7 +3,9 @@
 //     "REDIS0010"
 //     FA name value            what wrote it, and such; any number of times
 //     FE db  FB keys expiries  a database; the second part is a hint of its size
-//     [FC ms]  type key value  an entry: expiry (ms since 1970, eight bytes), type 0: a string
+//     [FC ms]                  of an entry: expiry (ms since 1970, eight bytes);
+//     [F8 seconds | F9 byte]   idle time or frequency, where the eviction policy knows one;
+//     type key value           type 0: a string
 //     ...                      FE may come again, for any database
 //     FF crc64                 the end; eight bytes
 //
@@ -49,11 +51,17 @@ char* put_text(char* p, std::string_view text, bool compress);
 bool put_header(Output& out, bool aof_base, uint64_t used_bytes);
 bool put_database(Output& out, int db);
 bool put_sizes(Output& out, uint64_t keys, uint64_t expiries);
+// What stands before an entry's type.
+struct EntryStart {
+  int64_t expiry_ms;
+  int64_t idle_seconds = -1;  // -1: not told
+  int frequency = -1;         // so too
+};
 // What is in a block goes by reference, and so as it is.
-bool put_entry(Output& out, const Entry& entry, bool compress);
+bool put_entry(Output& out, const EntryStart& start, const Entry& entry, bool compress);
 // An entry whose value is in a block, compressed if that is worth it. For longer values than should
 // be compressed while others wait.
-bool put_compressed_entry(Output& out, std::string_view key, int64_t expiry_ms, Block* value);
+bool put_compressed_entry(Output& out, const EntryStart& start, std::string_view key, Block* value);
 // `crc` is that of all before; nullptr: the file has none.
 bool put_end(Output& out, const uint64_t* crc);
 

@@ -6,8 +6,8 @@
 #include <sys/uio.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "base/crc64.h"
-#include "durability/rdb.h"
 
 namespace ignix {
 namespace {
@@ -18,13 +18,23 @@ constexpr uint64_t kStartWritingBytes = 16ULL << 20;  // so that the fsync at th
 
 }  // namespace
 
+rdb::EntryStart Snapshot::start_of(const Entry& entry) const {
+  rdb::EntryStart start = {entry.expiry_ms()};
+  if (options_.usage.kind == Usage::Kind::kRecency) {
+    start.idle_seconds = idle_seconds(entry.clock(), wall_ms());
+  } else if (options_.usage.counts()) {
+    start.frequency = int(options_.usage.frequency(entry.clock(), wall_ms()));
+  }
+  return start;
+}
+
 void Snapshot::Sink::name_database(int db) {
   if (db != last_db && !rdb::put_database(out, db)) failed = true;
   last_db = db;
 }
 
 void Snapshot::Sink::hold(int db, const Entry& entry) {
-  HeldEntry one = {db, entry.expiry_ms(), entry.block(), entry.key_block(), 0};
+  HeldEntry one = {db, owner.start_of(entry), entry.block(), entry.key_block(), 0};
   if (!one.key_block) one.key_bytes = entry.stored_key().size();
   const bool keeps_key = one.key_block || held_keys.append(entry.stored_key());
   if (!keeps_key || !held.push(one)) {
@@ -44,7 +54,8 @@ void Snapshot::Sink::append(int db, const Entry& entry) {
     return;
   }
   name_database(db);
-  if (!rdb::put_entry(out, entry, owner.options_.rdbcompression)) failed = true;
+  if (!rdb::put_entry(out, owner.start_of(entry), entry, owner.options_.rdbcompression))
+    failed = true;
 }
 
 void Snapshot::Sink::put_held() {
@@ -53,7 +64,7 @@ void Snapshot::Sink::put_held() {
     const std::string_view key =
         entry.key_block ? entry.key_block->view() : std::string_view(keys, entry.key_bytes);
     name_database(entry.db);
-    if (!rdb::put_compressed_entry(out, key, entry.expiry_ms, entry.value)) failed = true;
+    if (!rdb::put_compressed_entry(out, entry.start, key, entry.value)) failed = true;
     owner.give_way_.now_and_then();
     keys += entry.key_bytes;
   }

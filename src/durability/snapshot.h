@@ -18,7 +18,9 @@
 #include "base/array.h"
 #include "base/output.h"
 #include "base/sched.h"
+#include "durability/rdb.h"
 #include "store/keyspace.h"
+#include "store/usage.h"
 
 namespace ignix {
 
@@ -27,9 +29,9 @@ struct SnapshotProgress {
   std::atomic<uint64_t> keys_total{0}, keys_done{0}, written_bytes{0};
 };
 
-// As in redis.conf.
 struct SnapshotOptions {
-  bool rdbcompression = true, rdbchecksum = true;
+  bool rdbcompression = true, rdbchecksum = true;  // as in redis.conf
+  Usage usage = {};  // how entries' use is remembered; it is written where the policy needs it
 };
 
 class Snapshot {
@@ -60,7 +62,7 @@ class Snapshot {
   // a stripe should be locked.
   struct HeldEntry {
     int db;
-    int64_t expiry_ms;
+    rdb::EntryStart start;
     Block* value;      // with a reference
     Block* key_block;  // of a long key; with a reference
     size_t key_bytes;  // of another one, in held_keys
@@ -97,6 +99,7 @@ class Snapshot {
     uint64_t keys, expiries;
   };
 
+  rdb::EntryStart start_of(const Entry& entry) const;
   bool write_header(int fd, bool aof_base);
   bool write_all(int fd);
   bool take_changed(int fd);

@@ -56,7 +56,9 @@ uint64_t Persist::changes_since_save() const {
 
 SnapshotOptions Persist::snapshot_options() const {
   const Config& config = server_.config;
-  return {.rdbcompression = config.rdbcompression != 0, .rdbchecksum = config.rdbchecksum != 0};
+  return {.rdbcompression = config.rdbcompression != 0,
+          .rdbchecksum = config.rdbchecksum != 0,
+          .usage = config.evict_rules(wall_ms()).usage};
 }
 
 bool Persist::start(Job job, std::string& error) {

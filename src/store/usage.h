@@ -27,6 +27,15 @@ constexpr uint32_t kMinuteMask = kClockMask >> kFrequencyBits;
 // Idle times beyond are cut: the clock goes around after 97 days.
 constexpr int64_t kIdleSecondsMax = kClockMask / 4 * 3;
 
+// What another thread has just used, or somebody before the machine's clock was set back, may be so
+// much ahead of one's own time: that is now.
+constexpr uint32_t kAheadMs = 3'600'000;
+// Of times modulo `mask` + 1.
+inline uint32_t passed_since(uint32_t then, uint32_t now, uint32_t mask, uint32_t ahead) {
+  const uint32_t passed = (now - then) & mask;
+  return passed <= mask - ahead ? passed : 0;
+}
+
 inline uint32_t minute_of(int64_t now_ms) { return uint32_t(now_ms / 60'000) & kMinuteMask; }
 inline uint32_t frequency_clock(int64_t now_ms, uint32_t frequency) {
   return minute_of(now_ms) << kFrequencyBits | frequency;
@@ -48,7 +57,8 @@ struct Usage {
   // The counter as of now.
   uint32_t frequency(uint32_t clock, int64_t now_ms) const {
     const uint32_t count = clock & kFrequencyMax;
-    const uint32_t passed = (minute_of(now_ms) - (clock >> kFrequencyBits)) & kMinuteMask;
+    const uint32_t passed =
+        passed_since(clock >> kFrequencyBits, minute_of(now_ms), kMinuteMask, kAheadMs / 60'000);
     const uint32_t decay = decay_minutes ? passed / decay_minutes : 0;
     return count > decay ? count - decay : 0;
   }
@@ -74,7 +84,7 @@ struct Usage {
 
 // Seconds since it was used.
 inline uint32_t idle_seconds(uint32_t clock, int64_t now_ms) {
-  return (access_clock(now_ms) - clock) & kClockMask;
+  return passed_since(clock, access_clock(now_ms), kClockMask, kAheadMs / 1000);
 }
 inline uint32_t clock_before(int64_t now_ms, int64_t idle_seconds) {
   return (access_clock(now_ms) - uint32_t(std::min(idle_seconds, kIdleSecondsMax))) & kClockMask;
