@@ -37,6 +37,7 @@ struct Process {
   Listeners listeners;
   std::unique_ptr<Loop>* loops = nullptr;
   pthread_t memory_thread = {}, load_thread = {};
+  bool has_pid_file = false;
 };
 
 Process* the_process = nullptr;  // set before anything else runs
@@ -48,9 +49,14 @@ constexpr int kLoadedSignal = SIGUSR1;
   _exit(1);  // other threads may be running
 }
 
+void remove_pid_file(const Process& process) {
+  if (process.has_pid_file) unlink(process.server.config.pidfile.c_str());
+}
+
 // Once there are listeners: the Unix socket must not be left behind.
 [[noreturn]] void die(Process& process, const std::string& error) {
   process.listeners.close_all();
+  remove_pid_file(process);
   die(error);
 }
 
@@ -108,8 +114,11 @@ void configure(int argc, char** argv, Config& config) {
 
 // Room for maxclients, as far as the limit on descriptors can be raised.
 void raise_descriptor_limit(Server& server) {
-  const uint64_t reserved =
-      kReservedDescriptors + kDescriptorsPerLoop * uint64_t(server.config.threads.load());
+  const std::string& addresses = server.config.bind;
+  const uint64_t listeners = uint64_t(std::count(addresses.begin(), addresses.end(), ' ')) + 1 +
+                             !server.config.unixsocket.empty();
+  const uint64_t reserved = kReservedDescriptors + (kDescriptorsPerLoop + listeners) *
+                                                       uint64_t(server.config.threads.load());
   const uint64_t wanted = uint64_t(server.config.maxclients.load()) + reserved;
   rlimit limit;
   if (getrlimit(RLIMIT_NOFILE, &limit) != 0) limit = {1024, 1024};
@@ -253,11 +262,13 @@ std::string own_path(const char* fallback) {
   return length > 0 ? std::string(path, size_t(length)) : fallback;
 }
 
-void write_pid_file(const std::string& path) {
+void write_pid_file(Process& process) {
+  const std::string& path = process.server.config.pidfile;
   if (path.empty()) return;
   FILE* file = fopen(path.c_str(), "we");
   if (!file)
     return log_warning("cannot write the pid file '%s': %s", path.c_str(), strerror(errno));
+  process.has_pid_file = true;
   fprintf(file, "%d\n", int(getpid()));
   fclose(file);
 }
@@ -306,7 +317,7 @@ void wait_for_load(Process& process) {
     }
     log_notice("received %s while loading, stopping", name_of(signal));
     process.listeners.close_all();
-    if (!process.server.config.pidfile.empty()) unlink(process.server.config.pidfile.c_str());
+    remove_pid_file(process);
     _exit(0);
   }
 }
@@ -371,7 +382,7 @@ int stop(Process& process) {
   pthread_join(process.memory_thread, nullptr);
   const bool written = server.aof.stop();
   if (!written) log_warning("the end of the append-only file could not be written");
-  if (!server.config.pidfile.empty()) unlink(server.config.pidfile.c_str());
+  remove_pid_file(process);
   log_notice("stopped");
   return written && saved ? 0 : 1;
 }
@@ -421,7 +432,7 @@ int main(int argc, char** argv) {
   for (int i = 0; i < server.loop_count; i++) {
     if (!process.loops[i]->start()) die(process, "cannot start a thread");
   }
-  write_pid_file(server.config.pidfile);
+  write_pid_file(process);
   log_notice("Listening on %s (%s)", process.listeners.description().c_str(), server.io_name);
   server.loading.started_ms = wall_ms();
   if (pthread_create(&process.load_thread, nullptr, run_load, &process) != 0) {

@@ -281,6 +281,16 @@ TEST(operation, background) {
   CHECK(!file_exists(dir + "/pid"));
 }
 
+TEST(operation, pid_file_of_a_failed_start_goes) {
+  const std::string dir = fresh_dir("failed");
+  write_file(dir + "/dump.rdb", "REDIS0010 and no more");
+  const Output output =
+      run_program({ignix_path(), "--port", "0", "--unixsocket", dir + "/socket", "--pidfile",
+                   dir + "/pid", "--dir", dir, "--appendonly", "no"});
+  CHECK_EQ(output.status, 1);
+  CHECK(!file_exists(dir + "/pid"));
+}
+
 // Connections are spread over the loops; INFO does not say so, the threads' use of the CPU does.
 TEST_ALONE(operation, threads_share_the_work) {
   Server server({.arguments = {"--threads", "2"}, .tcp = true, .unix_socket = false});

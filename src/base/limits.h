@@ -28,6 +28,7 @@ constexpr uint32_t kPrefetchKeys = 4 * kBatchCommands;  // of one batch: more wo
 constexpr size_t kSpareWords = 64 * 1024;               // of a batch; room for more is given back
 constexpr size_t kEventsPerTurn = 256;                  // connections served in one turn
 constexpr size_t kAcceptsPerTurn = 64;                  // so that a flood of connects is no stall
+constexpr int kWaitMsMax = 86'400'000;                  // of a loop, for what is further away
 constexpr int kMaintainCheckMs = 100;                   // after activity, is there memory to tidy?
 constexpr int kMaintainBusyMs = 10;                     // while there is, and commands come
 constexpr int kMaintainIdleMs = 2;                      // while there is, and none come
@@ -56,8 +57,8 @@ constexpr size_t kOutputBytesPauseScarce = 1ULL << 20;
 
 // Clients.
 constexpr int64_t kMaxClientsDefault = 10000;
-constexpr int kReservedDescriptors = 32;      // files, listeners
-constexpr int kDescriptorsPerLoop = 7;        // ring, epoll, mailbox, pipe, listeners
+constexpr int kReservedDescriptors = 32;      // files
+constexpr int kDescriptorsPerLoop = 5;        // ring, epoll, mailbox, pipe; and listeners
 constexpr int kAcceptRetryMs = 100;           // after running out of descriptors
 constexpr size_t kClientNameBytesMax = 1024;  // CLIENT SETNAME, SETINFO
 

@@ -7,7 +7,8 @@ namespace ignix {
 
 // This thread runs for a short time at once, and for that goes, whenever it wakes, before one that
 // runs longer. Where the kernel does not know that (Linux before 6.12) or refuses it, nothing
-// changes. sched_setattr(2).
+// changes. Threads that it starts are the same: that of a snapshot too, whose turn is over sooner
+// then. sched_setattr(2).
 void take_short_slices();
 
 // For the thread of long work, between two short steps, with no lock held. A thread that wakes

@@ -14,6 +14,7 @@ namespace {
 
 constexpr size_t kWriteBytes = 64 * 1024;  // of the walk, at a time: a step, see GiveWay
 constexpr int kWritePieces = 64;
+constexpr size_t kPieceBytes = 256 * 1024;
 constexpr uint64_t kStartWritingBytes = 16ULL << 20;  // so that the fsync at the end is a short one
 
 }  // namespace
@@ -58,17 +59,19 @@ void Snapshot::Sink::append(int db, const Entry& entry) {
     failed = true;
 }
 
-void Snapshot::Sink::put_held() {
+bool Snapshot::Sink::put_held(int fd) {
   const char* keys = held_keys.data();
   for (const HeldEntry& entry : held) {
     const std::string_view key =
         entry.key_block ? entry.key_block->view() : std::string_view(keys, entry.key_bytes);
     name_database(entry.db);
     if (!rdb::put_compressed_entry(out, entry.start, key, entry.value)) failed = true;
+    if (out.size() >= kWriteBytes && !owner.flush(fd, out)) return false;
     owner.give_way_.now_and_then();
     keys += entry.key_bytes;
   }
   clear_held();
+  return true;
 }
 
 void Snapshot::Sink::clear_held() {
@@ -119,14 +122,19 @@ bool Snapshot::write(int fd, bool aof_base, std::string& error) {
   bool done = write_header(fd, aof_base) && write_all(fd);
   if (!done) {
     // The walk goes on to its end, so that all entries have the same epoch again.
+    struct Nowhere : SnapshotSink {
+      void save(int, const Entry&) override {}
+      void flushed(int) override {}
+    } nowhere;
     SnapshotWalk walk;
+    walked_.clear();
     do {
-      walked_.clear();
       pthread_mutex_lock(&changed_.lock);
       changed_.clear();
       pthread_mutex_unlock(&changed_.lock);
       keyspace_.make_changes_wait(false);
-    } while (keyspace_.walk_snapshot(walk, walked_));
+      give_way_.now_and_then();
+    } while (keyspace_.walk_snapshot(walk, nowhere));
   }
   keyspace_.end_snapshot();
   keyspace_.make_changes_wait(false);
@@ -165,7 +173,7 @@ bool Snapshot::write_all(int fd) {
 // What the loops have saved goes to the file between two steps of the walk.
 bool Snapshot::take_changed(int fd) {
   Output taken;
-  walked_.put_held();
+  if (!walked_.put_held(fd)) return false;
   pthread_mutex_lock(&changed_.lock);
   taken.swap(changed_.out);
   walked_.swap_held(changed_);  // whose place none have
@@ -177,7 +185,7 @@ bool Snapshot::take_changed(int fd) {
   // The walk's own are for the database that was named before them.
   if (!flush(fd, walked_.out) || !flush(fd, taken)) return false;
   walked_.last_db = -1;
-  walked_.put_held();
+  if (!walked_.put_held(fd)) return false;
   keyspace_.make_changes_wait(false);
   return true;
 }
@@ -191,6 +199,11 @@ bool Snapshot::flush(int fd, Output& out) {
     } else {
       count = out.gather(pieces, kWritePieces);
     }
+    // Of a long value a part at a time.
+    if (pieces[0].iov_len > kPieceBytes) {
+      pieces[0].iov_len = kPieceBytes;
+      count = 1;
+    }
     const ssize_t written = writev(fd, pieces, count);
     if (written < 0 && errno == EINTR) continue;
     if (written <= 0) return fail(written < 0 ? strerror(errno) : "the disk takes nothing");
@@ -202,6 +215,7 @@ bool Snapshot::flush(int fd, Output& out) {
     }
     out.consume(size_t(written));
     progress_.written_bytes += uint64_t(written);
+    give_way_.now_and_then();
   }
   const uint64_t end = progress_.written_bytes;
   if (end - started_writing_ >= kStartWritingBytes) {

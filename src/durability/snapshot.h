@@ -50,8 +50,8 @@ class Snapshot {
   // Keyspace::set_shared(true). write() must follow, on any thread.
   void begin(void (*at_instant)(void*), void* context);
 
-  // Writes all of it to `fd`, from where that stands, and brings it to the disk. False, with
-  // `error`, if that fails; the snapshot is over in any case.
+  // Writes all of it to `fd`, an empty file, and brings it to the disk. False, with `error`, if
+  // that fails; the snapshot is over in any case.
   bool write(int fd, bool aof_base, std::string& error);
 
   // Whether a flush took entries away that should have been saved. Any thread.
@@ -76,7 +76,7 @@ class Snapshot {
     void append(int db, const Entry& entry);
     void hold(int db, const Entry& entry);
     void name_database(int db);
-    void put_held();  // encodes them
+    bool put_held(int fd);  // encodes them; writes what becomes much
     void swap_held(Sink& other);
     void clear_held();
     void clear();

@@ -30,7 +30,7 @@ std::string address_text(const sockaddr_storage& at, const std::string& unix_pat
     inet_ntop(AF_INET6, &in.sin6_addr, text, sizeof text);
     return std::string("[") + text + "]:" + std::to_string(ntohs(in.sin6_port));
   }
-  return unix_path + ":0";
+  return at.ss_family == AF_UNIX ? unix_path + ":0" : "?:0";
 }
 
 bool is_loopback(const sockaddr_storage& at) {
@@ -114,7 +114,7 @@ void Loop::adopt(int fd) {
   }
   sockaddr_storage peer = {}, local = {};
   socklen_t length = sizeof peer;
-  getpeername(fd, reinterpret_cast<sockaddr*>(&peer), &length);
+  if (getpeername(fd, reinterpret_cast<sockaddr*>(&peer), &length) != 0) peer = {};  // gone again
   length = sizeof local;
   getsockname(fd, reinterpret_cast<sockaddr*>(&local), &length);
   c->local = local.ss_family == AF_UNIX;

@@ -125,12 +125,13 @@ void Loop::take_rules() {
 
 // Stalled connections wait for the log, whose progress wakes the loop, or for the next turn.
 int Loop::timeout_ms() {
-  constexpr int kStalledMs = 1, kForEver = INT32_MAX;
+  constexpr int kStalledMs = 1, kForEver = kWaitMsMax + 1;
   int ms = kForEver;
   if (!stalled_.empty()) ms = sliced_ ? 0 : kStalledMs;
   if (accept_again_ms_) ms = std::min(ms, kAcceptRetryMs);
   if (!waiting_.empty()) {
-    ms = int(std::clamp<int64_t>(wait_ends_ms_ - monotonic_ms(), 0, ms));
+    const int64_t left_ms = wait_ends_ms_ - monotonic_ms();
+    ms = std::min(ms, int(std::clamp<int64_t>(left_ms, 0, kWaitMsMax)));
   }
   if (server_.config.watches_clients()) ms = std::min(ms, kOverdueCheckMs);
   if (index_ == 0) {

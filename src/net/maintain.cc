@@ -58,7 +58,7 @@ int Loop::expire_timeout_ms() {
     } while (keyspace.next_expiry_tick() != next);
     if (next == kNeverTick) return -1;
     const int64_t ms = (next << kTickBits) - wall_ms();
-    return int(std::clamp<int64_t>(ms, 0, INT32_MAX));
+    return int(std::clamp<int64_t>(ms, 0, kWaitMsMax));
   }
   if (expiry_walk_.running && turn_.ready.empty() && may_expire()) return 0;
   return int(std::max<int64_t>(0, (expire_again_us_ - now_us + 999) / 1000));

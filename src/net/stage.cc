@@ -1,5 +1,6 @@
 #include "net/stage.h"
 
+#include <errno.h>
 #include <sys/socket.h>
 
 #include <algorithm>
@@ -74,9 +75,11 @@ ssize_t Stage::receive(Connection& c, size_t room_bytes, bool every_part) {
     got = receive_once(c, room_bytes);
     if (got > 0) all += size_t(got);
   } while (got >= ssize_t(kStageBytes) && c.missing_of_block() && all < kReceiveTurnBytes);
+  const int error = errno;
   // At the end of a connection there is nothing to wait for.
   set_low_water(
       c, got == 0 || every_part ? 1 : std::clamp<size_t>(c.missing_of_block(), 1, kLowWaterBytes));
+  errno = error;
   return all > 0 ? ssize_t(all) : got;
 }
 

@@ -66,7 +66,7 @@ std::string describe(Client& client) {
 // What CLIENT LIST was asked for.
 struct Filter {
   bool none = false;   // a type of which there are no clients
-  Array<int64_t> ids;  // empty: all
+  Array<int64_t> ids;  // in order; empty: all
 };
 
 // `none`: there are no clients of that type. False, and the error is replied, if it is not one.
@@ -98,6 +98,7 @@ bool parse_filter(Call& call, Filter& filter) {
         return false;
       }
     }
+    std::sort(filter.ids.begin(), filter.ids.end());
     return true;
   }
   reply_syntax_error(call);
@@ -124,7 +125,7 @@ void run_client_list(Call& call) {
   for (int i = 0; i < server.loop_count && !filter.none; i++) {
     server.loops[i].registry.for_each([&](Client& client) {
       const auto& ids = filter.ids;
-      if (!ids.empty() && !std::count(ids.begin(), ids.end(), int64_t(client.id))) return;
+      if (!ids.empty() && !std::binary_search(ids.begin(), ids.end(), int64_t(client.id))) return;
       const std::string line = describe(client) + "\n";
       good = good && order.push({client.id, lines.size(), line.size()}) && lines.append(line);
     });

@@ -79,7 +79,8 @@ struct Block {
 // Takes one more reference, to be given up with drop_block().
 inline void hold_block(Block* block) { block->references.fetch_add(1, std::memory_order_relaxed); }
 // Gives one reference up. The last one frees the block, and may take the kernel some tens of
-// microseconds; more only where more than 256 MB wait to be unmapped.
+// microseconds; more only where more than 256 MB wait to be unmapped, or as much as maxmemory
+// leaves.
 void drop_block(Block* block);
 
 // `bytes`, which are some of the block's, for an Output, which holds one more reference until they
@@ -99,7 +100,8 @@ class BlockHeap {
   // A block with one reference, filled with `bytes`; nullptr if there is no memory.
   Block* make(std::string_view bytes);
   // The same, to be filled by the caller. It does not count as used, and is no value, until adopt()
-  // is called: its length is only what a client has promised.
+  // is called: its length is only what a client has promised. What is in it may be a former
+  // value's: of mappings beyond kKeptBlockBytesMax, zeros.
   Block* make_empty(size_t bytes) { return make_roomy(bytes, bytes); }
   // The same, which may become longer.
   Block* make_roomy(size_t bytes, size_t room_bytes);
@@ -117,7 +119,8 @@ class BlockHeap {
   // Gives memory back, a few megabytes a call: of dropped blocks, and where there are more than
   // `keep_bytes` of them, spare slabs and mappings kept for reuse. Returns whether there is more.
   bool release_some(size_t keep_bytes) { return release(keep_bytes, keep_bytes); }
-  // The same, but of the mappings kept for reuse only those that nobody has needed for a second.
+  // The same, but of the mappings kept for reuse only those that nobody has needed for a second:
+  // while there are others, there is more, later.
   bool release_unneeded(size_t keep_bytes, int64_t now_ms);
 
  private:
@@ -136,6 +139,7 @@ class BlockHeap {
   SlabPool<BlockClasses> pool_;
   size_t spare_limit() const { return spare_limit_.load(std::memory_order_relaxed); }
 
+  // dropped_bytes_: of mappings that nobody uses, those kept for reuse included.
   std::atomic<size_t> used_bytes_{0}, dropped_bytes_{0}, spare_limit_{SIZE_MAX};
   pthread_mutex_t lock_ = PTHREAD_MUTEX_INITIALIZER;
   Heap<BlockClasses> slabs_;  // under lock_
