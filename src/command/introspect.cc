@@ -239,6 +239,24 @@ uint32_t key_flags(const Call& call, const Command& command, size_t word) {
   return flags;  // of the last, which says nothing of its place
 }
 
+void reply_keys(Call& call, bool with_flags) {
+  const Command* command = command_in_words(call);
+  if (!command) return;
+  Array<size_t> keys;
+  if (!key_words(call, *command, keys)) return;
+  call.reply.array(int64_t(keys.size()));
+  for (size_t word : keys) {
+    if (with_flags) call.reply.array(2);
+    call.reply.bulk(call.words[2 + word]);
+    if (with_flags) reply_flags(call.reply, kKeyFlagNames, key_flags(call, *command, word));
+  }
+}
+
+void reply_all_infos(Reply& reply) {
+  reply.array(int64_t(command_count()));
+  for (const Command* command = kCommands; command->name; command++) reply_info(reply, *command);
+}
+
 bool in_category(const Command& command, std::string_view category) {
   for (const char* name : categories_of(command)) {
     if (equal_ignoring_case(name + 1, category)) return true;
@@ -250,20 +268,13 @@ bool in_category(const Command& command, std::string_view category) {
 
 void run_command(Call& call) {
   if (call.word_count > 1) return run_container(call);
-  call.reply.array(int64_t(command_count()));
-  for (const Command* command = kCommands; command->name; command++) {
-    reply_info(call.reply, *command);
-  }
+  reply_all_infos(call.reply);
 }
 
 void run_command_count(Call& call) { call.reply.integer(int64_t(command_count())); }
 
 void run_command_info(Call& call) {
-  if (call.word_count == 2) {
-    call.reply.array(int64_t(command_count()));
-    for (const Command* c = kCommands; c->name; c++) reply_info(call.reply, *c);
-    return;
-  }
+  if (call.word_count == 2) return reply_all_infos(call.reply);
   call.reply.array(int64_t(call.word_count - 2));
   for (size_t i = 2; i < call.word_count; i++) {
     if (const Command* command = find_by_full_name(call.words[i])) {
@@ -315,27 +326,8 @@ void run_command_list(Call& call) {
   for (const char* name : names) call.reply.bulk(name);
 }
 
-void run_command_getkeys(Call& call) {
-  const Command* command = command_in_words(call);
-  if (!command) return;
-  Array<size_t> keys;
-  if (!key_words(call, *command, keys)) return;
-  call.reply.array(int64_t(keys.size()));
-  for (size_t word : keys) call.reply.bulk(call.words[2 + word]);
-}
-
-void run_command_getkeysandflags(Call& call) {
-  const Command* command = command_in_words(call);
-  if (!command) return;
-  Array<size_t> keys;
-  if (!key_words(call, *command, keys)) return;
-  call.reply.array(int64_t(keys.size()));
-  for (size_t word : keys) {
-    call.reply.array(2);
-    call.reply.bulk(call.words[2 + word]);
-    reply_flags(call.reply, kKeyFlagNames, key_flags(call, *command, word));
-  }
-}
+void run_command_getkeys(Call& call) { reply_keys(call, false); }
+void run_command_getkeysandflags(Call& call) { reply_keys(call, true); }
 
 void run_command_help(Call& call) {
   static constexpr const char* kLines[] = {
