@@ -18,6 +18,7 @@
 
 #include "base/clock.h"
 #include "base/cpus.h"
+#include "base/libc_heap.h"
 #include "base/log.h"
 #include "base/memory.h"
 #include "base/version.h"
@@ -391,6 +392,7 @@ int stop(Process& process) {
 
 int main(int argc, char** argv) {
   std::set_new_handler(end_without_memory);
+  keep_heap_small();
   print_and_exit_if_asked(argc, argv);
   Process& process = *new Process;
   the_process = &process;

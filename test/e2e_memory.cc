@@ -90,6 +90,48 @@ TEST(memory, comes_back_after_flushall) {
   }
 }
 
+// The last who has a value is a client that reads it, or sends it and goes; nobody does anything
+// after that.
+TEST(memory, comes_back_after_the_last_reader) {
+  if (!memory_is_plain()) SKIP("memory is not comparable under a sanitizer");
+  Server server;
+  server.start();
+  Client client(server), reader(server);
+  const long empty_kb = server.memory_kb();
+  const std::string value(50 << 20, 'x');
+  CHECK_EQ(client.command({"SET", "k", value}), kOk);
+  CHECK(reader.send_command({"GET", "k"}));
+  CHECK(reader.readable(10'000));
+  CHECK_EQ(client.command({"DEL", "k"}), integer(1));
+  CHECK(reader.read_reply() == bulk(value));
+  std::string command;
+  append_encoded({"SET", "k", value}, &command);
+  command.resize(command.size() - 10);
+  CHECK(reader.send(command));
+  reader.close();
+  while (server.memory_kb() > empty_kb + (20 << 10)) sched_yield();
+}
+
+// Long replies that are no values are made in libc's heap.
+TEST(memory, comes_back_after_long_replies) {
+  if (!memory_is_plain()) SKIP("memory is not comparable under a sanitizer");
+  Server server;
+  server.start();
+  Random random(seed());
+  const long empty_kb = server.memory_kb();
+  Client clients[4];
+  for (Client& client : clients) client.connect(server);
+  for (int round = 0; round < 40; round++) {
+    Client& client = clients[round % 4];
+    const size_t bytes = 64'000 + random.below(20'000'000);
+    CHECK_EQ(client.command({"SET", "k", random.bytes(64'000) + std::string(bytes, 'x')}), kOk);
+    CHECK(client.command({"DUMP", "k"}).size() > 64'000);
+  }
+  CHECK_EQ(clients[0].command({"DEL", "k"}), integer(1));
+  CHECK_EQ(clients[0].command({"MEMORY", "PURGE"}), kOk);
+  CHECK(server.memory_kb() < empty_kb + (20 << 10));
+}
+
 // A command of very many words, after which nothing of them is kept.
 TEST(memory, comes_back_after_many_words) {
   if (!memory_is_plain()) SKIP("memory is not comparable under a sanitizer");

@@ -86,7 +86,9 @@ class Loop {
   void maintain();
   bool make_room();
   // What may have left memory to be tidied.
-  uint64_t activity() { return batch_.commands_run() + gone_logger_.count(); }
+  uint64_t activity() {
+    return batch_.commands_run() + gone_logger_.count() + server_.keyspace.blocks().freed();
+  }
 
   // close.cc
   static constexpr int kOverdueCheckMs = 1000;

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "base/clock.h"
+#include "base/libc_heap.h"
 #include "base/log.h"
 #include "base/number.h"
 #include "command/access.h"
@@ -134,6 +135,7 @@ void run_memory_purge(Call& call) {
     while (keyspace.maintain(i)) continue;
   }
   while (keyspace.purge_shared()) continue;
+  give_heap_back();
   call.reply.ok();
 }
 

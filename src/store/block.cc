@@ -177,6 +177,7 @@ void BlockHeap::destroy(Block* block) {
   const size_t total = block->total_bytes();
   const Ref ref = block->ref;
   const bool lent = block->lent.load(std::memory_order_relaxed);
+  freed_.fetch_add(1, std::memory_order_relaxed);
   if (block->counted) used_bytes_ -= pages_of(total);
   if (!ref && total <= kUnmapAtOnce) {
     if (lent || !keep(block)) munmap(block, pages_of(total));

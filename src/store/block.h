@@ -112,6 +112,8 @@ class BlockHeap {
   size_t used_bytes() const { return used_bytes_.load(std::memory_order_relaxed); }
   // What is held beyond that: mappings that are kept for reuse or not yet unmapped, spare slabs.
   size_t spare_bytes() const;
+  // How often one was freed.
+  uint64_t freed() const { return freed_.load(std::memory_order_relaxed); }
 
   // So many bytes at most are held beyond those in use, about; SIZE_MAX: as many as are worth it.
   void set_spare_limit(size_t bytes) { spare_limit_.store(bytes, std::memory_order_relaxed); }
@@ -141,6 +143,7 @@ class BlockHeap {
 
   // dropped_bytes_: of mappings that nobody uses, those kept for reuse included.
   std::atomic<size_t> used_bytes_{0}, dropped_bytes_{0}, spare_limit_{SIZE_MAX};
+  std::atomic<uint64_t> freed_{0};
   pthread_mutex_t lock_ = PTHREAD_MUTEX_INITIALIZER;
   Heap<BlockClasses> slabs_;  // under lock_
   Block* dropped_ = nullptr;  // under lock_: mappings to be given back
