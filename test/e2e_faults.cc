@@ -455,36 +455,6 @@ TEST(faults, fsync_fails_with_fsync_always) {
   CHECK_EQ(client.command({"MGET", "a", "b", "c"}), array({bulk("1"), bulk("2"), bulk("3")}));
 }
 
-// While the disk is busy with one fsync, the next begins. Either may fail: then the other does not
-// make good what that one lost.
-void two_fsyncs_under_way(int failures) {
-  Random random(seed());
-  FaultyDisk disk;
-  Server server(durable("always", &disk));
-  disk.begin(server.dir());
-  server.start();
-  Client client(server), first(server), second(server);
-  disk->sync_error = EIO;
-  disk->hold_syncs = 1;
-  CHECK(first.send_command({"SET", "a", "1"}));
-  while (disk->syncs_held < 1) CHECK_EQ(client.command({"PING"}), "+PONG\r\n");
-  CHECK(second.send_command({"SET", "b", "2"}));
-  while (disk->syncs_held < 2) CHECK_EQ(client.command({"PING"}), "+PONG\r\n");
-  CHECK(!first.readable(0) && !second.readable(0));
-  disk->sync_failures = failures;
-  disk.release(disk->hold_syncs);
-  CHECK_EQ(first.read_reply(), kOk);
-  CHECK_EQ(second.read_reply(), kOk);
-  server.kill9();
-  disk.lose_power(server.dir(), "ignix.aof", FaultyDisk::Kept::kNothing, random);
-  server.restart();
-  client.connect(server);
-  CHECK_EQ(client.command({"MGET", "a", "b"}), array({bulk("1"), bulk("2")}));
-}
-TEST(faults, two_fsyncs_under_way) { two_fsyncs_under_way(0); }
-TEST(faults, one_of_two_fsyncs_fails) { two_fsyncs_under_way(1); }
-TEST(faults, both_of_two_fsyncs_fail) { two_fsyncs_under_way(2); }
-
 // Once, at any of the fsyncs, also of rewriting, and of the directory: under load.
 TEST_LONG(faults, fsync_fails_now_and_then) {
   Random random(seed());

@@ -9,7 +9,6 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <utility>
 
 #include "base/clock.h"
 #include "base/log.h"
@@ -29,12 +28,6 @@ timespec monotonic_after(int ms) {
   return at;
 }
 
-// Another description of the same file, whatever its name is by now; -1: there is none to be had.
-int open_again(int fd) {
-  const std::string name = "/proc/self/fd/" + std::to_string(fd);
-  return open(name.c_str(), O_WRONLY | O_CLOEXEC);
-}
-
 }  // namespace
 
 bool sync_directory_of(const std::string& path) {
@@ -50,9 +43,6 @@ bool sync_directory_of(const std::string& path) {
 
 Aof::~Aof() {
   if (fd_ >= 0) close(fd_);
-  for (const Syncer& syncer : syncers_) {
-    if (syncer.fd >= 0) close(syncer.fd);
-  }
 }
 
 bool Aof::open(const std::string& path, std::string& error) {
@@ -98,7 +88,7 @@ bool Aof::start(LogRing* ring, uint64_t size_bytes, FsyncPolicy policy, void (*o
   ring_->on_wait([](void* self) { static_cast<Aof*>(self)->notify(); }, this);
   on_progress_ = on_progress;
   context_ = context;
-  size_bytes_ = synced_bytes_ = sync_begun_bytes_ = base_bytes_ = size_bytes;
+  size_bytes_ = synced_bytes_ = base_bytes_ = size_bytes;
   policy_ = policy;
   pthread_condattr_t monotonic;
   pthread_condattr_init(&monotonic);
@@ -107,35 +97,29 @@ bool Aof::start(LogRing* ring, uint64_t size_bytes, FsyncPolicy policy, void (*o
   pthread_cond_init(&second_, &monotonic);
   pthread_cond_init(&switched_, &monotonic);
   if (pthread_create(&writer_, nullptr, run_writer, this) != 0) return false;
-  pthread_setname_np(writer_, "aof-write");
-  for (int i = 0; i < kSyncers; i++) {
-    syncers_[i] = {.aof = this, .keeps_time = i == 0, .is_first = i == 0};
-    if (pthread_create(&syncers_[i].thread, nullptr, run_syncer, &syncers_[i]) != 0) {
-      join_threads(i);
-      return false;
-    }
-    pthread_setname_np(syncers_[i].thread, "aof-fsync");
+  if (pthread_create(&syncer_, nullptr, run_syncer, this) != 0) {
+    stopping_ = true;
+    notify();
+    pthread_join(writer_, nullptr);
+    return false;
   }
+  pthread_setname_np(writer_, "aof-write");
+  pthread_setname_np(syncer_, "aof-fsync");
   running_ = true;
   return true;
-}
-
-// With so many syncers.
-void Aof::join_threads(int syncers) {
-  stopping_ = true;
-  pthread_mutex_lock(&lock_);
-  pthread_cond_signal(&woken_);
-  pthread_cond_broadcast(&second_);
-  pthread_mutex_unlock(&lock_);
-  pthread_join(writer_, nullptr);
-  for (int i = 0; i < syncers; i++) pthread_join(syncers_[i].thread, nullptr);
 }
 
 bool Aof::stop() {
   if (!running_) return true;
   running_ = false;
-  join_threads(kSyncers);
-  return ring_->failure() == 0 && sync(syncers_[0]);
+  stopping_ = true;
+  pthread_mutex_lock(&lock_);
+  pthread_cond_signal(&woken_);
+  pthread_cond_signal(&second_);
+  pthread_mutex_unlock(&lock_);
+  pthread_join(writer_, nullptr);
+  pthread_join(syncer_, nullptr);
+  return ring_->failure() == 0 && sync();
 }
 
 void Aof::notify() {
@@ -153,14 +137,10 @@ void Aof::sync_soon(uint64_t position) {
   wake_syncer();
 }
 
-// Something is in the file whose fsync has not begun, and somebody waits for it. After a failure
-// nothing is due.
+// Of what is wanted, something is in the file and not on the disk. After a failure nothing is due.
 bool Aof::sync_is_due() const {
-  const uint64_t begun = sync_begun_bytes_.load(), base = base_bytes_.load();
-  if (begun >= size_bytes() || fsync_failure()) return false;
-  const uint64_t position = begun - base;
-  return policy() == FsyncPolicy::kAlways || position < sync_wanted_.load() ||
-         position >= acknowledged();
+  const uint64_t done = synced();
+  return done < sync_wanted_.load() && done < acknowledged() && !fsync_failure();
 }
 
 void Aof::wake_syncer() {
@@ -208,7 +188,7 @@ bool Aof::write_some(std::string_view bytes) {
   const uint64_t size = size_bytes();
   const ssize_t written = pwrite(fd_, bytes.data(), bytes.size(), off_t(size));
   if (written > 0) {
-    size_bytes_.store(size + uint64_t(written), std::memory_order_release);
+    size_bytes_.store(size + uint64_t(written), std::memory_order_relaxed);
     ring_->take(size_t(written));
     report(kWriting, 0);
     return true;
@@ -218,58 +198,22 @@ bool Aof::write_some(std::string_view bytes) {
   return false;
 }
 
-// What is in the file goes to the disk, but for what others are about to bring there. False after a
-// failure, for good.
-bool Aof::sync(Syncer& syncer) {
+// False if what is in the file is not on the disk, and for good after a failure.
+bool Aof::sync() {
   pthread_mutex_lock(&sync_lock_);
-  const int fd = begin_sync(syncer);
-  if (fd >= 0) {
-    const uint64_t turn = syncs_begun_++, size = size_bytes_.load(std::memory_order_acquire);
-    sync_begun_bytes_.store(size);
-    pthread_mutex_unlock(&sync_lock_);
-    const int error = fdatasync(fd) == 0 ? 0 : errno;
-    pthread_mutex_lock(&sync_lock_);
-    if (fd == fd_) fd_in_use_ = false;
-    end_sync(turn, size, error);
+  const uint64_t size = size_bytes();
+  if (!fsync_failure() && synced_bytes_.load(std::memory_order_relaxed) < size) {
+    if (fdatasync(fd_) == 0) {
+      synced_bytes_.store(size, std::memory_order_relaxed);
+      synced_.store(size - base_bytes_.load(std::memory_order_relaxed), std::memory_order_seq_cst);
+      forget_cached(size);
+    } else {
+      report(kSyncing, errno);
+    }
   }
   const bool good = !fsync_failure();
   pthread_mutex_unlock(&sync_lock_);
   return good;
-}
-
-// The descriptor to be fsynced, which is the syncer's until then; -1: there is nothing to do. Holds
-// sync_lock_.
-int Aof::begin_sync(Syncer& syncer) {
-  for (;;) {
-    if (fsync_failure() || sync_begun_bytes_.load() >= size_bytes()) return -1;
-    if (!switching_) {
-      if (!syncer.is_first && syncer.fd < 0) syncer.fd = open_again(fd_);
-      if (syncer.fd >= 0) return syncer.fd;
-      if (!std::exchange(fd_in_use_, true)) return fd_;
-    }
-    pthread_cond_wait(&sync_ended_, &sync_lock_);
-  }
-}
-
-// Before a later one counts, it must be known of an earlier one that it has not failed. Holds
-// sync_lock_.
-void Aof::end_sync(uint64_t turn, uint64_t size, int error) {
-  if (error) report(kSyncing, error);
-  while (syncs_ended_ != turn) pthread_cond_wait(&sync_ended_, &sync_lock_);
-  if (!fsync_failure()) {
-    const uint64_t position = size - base_bytes_.load();
-    synced_bytes_.store(size);
-    synced_.store(position, std::memory_order_seq_cst);
-    raise_acknowledged(position);
-    forget_cached(size);
-  }
-  syncs_ended_++;
-  pthread_cond_broadcast(&sync_ended_);
-}
-
-void Aof::raise_acknowledged(uint64_t position) {
-  uint64_t now = acknowledged_.load();
-  while (now < position && !acknowledged_.compare_exchange_weak(now, position)) continue;
 }
 
 // The log is written once and read never, or at the next start: what is on the disk does not take
@@ -336,11 +280,7 @@ bool Aof::replace(int fd, const std::string& name, uint64_t from, std::string& e
 void Aof::switch_files() {
   Switch& request = *switch_.load();
   pthread_mutex_lock(&sync_lock_);
-  switching_ = true;
-  while (syncs_ended_ != syncs_begun_) pthread_cond_wait(&sync_ended_, &sync_lock_);
   const char* error = switch_to_new_file();
-  switching_ = false;
-  pthread_cond_broadcast(&sync_ended_);
   pthread_mutex_unlock(&sync_lock_);
   if (error) {
     request.error = error;
@@ -373,10 +313,7 @@ const char* Aof::switch_to_new_file() {
   request.old_fd = fd_;
   fd_ = request.fd;
   uncached_bytes_ = 0;
-  for (Syncer& syncer : syncers_) {
-    if (syncer.fd >= 0) close(std::exchange(syncer.fd, -1));
-  }
-  size_bytes_ = synced_bytes_ = sync_begun_bytes_ = uint64_t(size);
+  size_bytes_ = synced_bytes_ = uint64_t(size);
   base_bytes_ = uint64_t(size) - ring_->taken();
   if (!error) synced_ = ring_->taken();
   report(kSyncing, error);
@@ -394,21 +331,14 @@ void Aof::skip_to(uint64_t offset) {
   }
 }
 
-// What is in the file, by the policy's rules. False if it cannot be acknowledged, for an fsync has
-// failed.
+// False if the bytes that are in the file cannot be acknowledged yet.
 bool Aof::acknowledge() {
   const uint64_t taken = ring_->taken();
-  if (acknowledged() == taken) return true;
-  if (policy() != FsyncPolicy::kAlways) {
-    raise_acknowledged(taken);
-    on_progress_(context_);
-  } else if (fsync_failure()) {
-    return false;
-  } else if (synced() == taken) {
-    raise_acknowledged(taken);  // in a new file, which has come to the disk as a whole
-    on_progress_(context_);
-  }
+  if (acknowledged_.load(std::memory_order_relaxed) == taken) return true;
+  if (policy() == FsyncPolicy::kAlways && !sync()) return false;
+  acknowledged_.store(taken, std::memory_order_seq_cst);
   if (sync_is_due()) wake_syncer();
+  on_progress_(context_);
   return true;
 }
 
@@ -431,49 +361,31 @@ void Aof::write_loop() {
   }
 }
 
-// Until somebody waits for an fsync, or the second is over. False: the server stops.
-bool Aof::wait_for_sync(const Syncer& syncer) {
-  const timespec until = monotonic_after(1000);
-  bool waits = true;
-  pthread_mutex_lock(&lock_);
-  while (waits && !stopping_ && !sync_is_due()) {
-    if (syncer.keeps_time) {
-      waits = pthread_cond_timedwait(&second_, &lock_, &until) == 0;
-    } else {
-      pthread_cond_wait(&second_, &lock_);
-    }
-  }
-  pthread_mutex_unlock(&lock_);
-  return !stopping_;
-}
-
 // Once a second, and sooner where somebody waits for it.
-void Aof::sync_loop(Syncer& syncer) {
-  while (wait_for_sync(syncer)) {
+void Aof::sync_loop() {
+  while (!stopping_) {
+    pthread_mutex_lock(&lock_);
+    const timespec until = monotonic_after(1000);
+    if (!stopping_ && !sync_is_due()) pthread_cond_timedwait(&second_, &lock_, &until);
+    pthread_mutex_unlock(&lock_);
     if (policy() != FsyncPolicy::kEverysec && !sync_is_due()) continue;
     const uint64_t before = synced();
-    sync(syncer);
+    sync();
     if (synced() != before) on_progress_(context_);
   }
 }
 
-// Where a thread of the log shares a CPU with a loop it does not interrupt the loop's turn for a
-// few records: it goes on when the loop has nothing more to run, and so has more to do at a time.
-static void let_loops_go_first() {
+void* Aof::run_writer(void* self) {
+  // Where it shares a CPU with a loop it does not interrupt the loop's turn for a few records: it
+  // writes when the loop has nothing more to run, and so more at a time.
   const sched_param none = {};
   pthread_setschedparam(pthread_self(), SCHED_BATCH, &none);
-}
-
-void* Aof::run_writer(void* self) {
-  let_loops_go_first();
   static_cast<Aof*>(self)->write_loop();
   return nullptr;
 }
 
 void* Aof::run_syncer(void* self) {
-  let_loops_go_first();
-  Syncer& syncer = *static_cast<Syncer*>(self);
-  syncer.aof->sync_loop(syncer);
+  static_cast<Aof*>(self)->sync_loop();
   return nullptr;
 }
 

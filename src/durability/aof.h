@@ -1,10 +1,5 @@
-// The append-only file: a thread that writes what the log ring holds, and others that fsync, so
-// that a slow fsync holds up no write.
-//
-// With `always` two fsyncs may be under way: while the disk is busy with the one, what has been
-// written since goes to it with the other, instead of waiting for the first to end. The file system
-// joins much of their work. The kernel tells of a failed write once for each open descriptor, so
-// each has one of its own; and they count in the order in which they began.
+// The append-only file: a thread that writes what the log ring holds, another that fsyncs once a
+// second, so that a slow fsync holds up no write.
 //
 // After an fsync that failed nobody knows what of the file is on the disk: the kernel may have
 // dropped the pages and call them clean, so that the next fsync succeeds and means nothing. The
@@ -90,64 +85,41 @@ class Aof {
   enum Trouble { kWriting, kSyncing };
 
   static void* run_writer(void* self);
-  // A thread that fsyncs.
-  struct Syncer {
-    Aof* aof;
-    bool keeps_time;  // fsyncs once a second with kEverysec
-    bool is_first;    // uses fd_ itself
-    int fd = -1;      // the other's own, open on the same file; under sync_lock_
-    pthread_t thread = {};
-  };
-  static constexpr int kSyncers = 2;
-
   static void* run_syncer(void* self);
-  void join_threads(int syncers);
   void write_loop();
-  void sync_loop(Syncer& syncer);
-  bool wait_for_sync(const Syncer& syncer);
+  void sync_loop();
   bool write_some(std::string_view bytes);
   bool acknowledge();
-  bool sync(Syncer& syncer);
-  int begin_sync(Syncer& syncer);
-  void end_sync(uint64_t turn, uint64_t size, int error);
+  bool sync();
   void forget_cached(uint64_t synced);
   bool sync_is_due() const;
   void wake_syncer();
   const char* switch_to_new_file();
   void skip_to(uint64_t offset);
   void report(Trouble trouble, int error);
-  void raise_acknowledged(uint64_t position);
   void switch_files();
   void sleep_until_notified(int timeout_ms);
 
   std::string path_;
-  // Once it runs, under sync_lock_ but for the AOF thread, which replaces it, while nobody fsyncs.
-  int fd_ = -1;
+  int fd_ = -1;  // once it runs, under sync_lock_ but for the AOF thread, which alone replaces it
   LogRing* ring_ = nullptr;
   void (*on_progress_)(void*) = nullptr;
   void* context_ = nullptr;
   bool running_ = false;
-  pthread_t writer_ = {};
-  Syncer syncers_[kSyncers];
+  pthread_t writer_ = {}, syncer_ = {};
 
   std::atomic<FsyncPolicy> policy_{FsyncPolicy::kEverysec};
-  std::atomic<uint64_t> acknowledged_{0};  // the AOF's threads raise it
-  std::atomic<uint64_t> size_bytes_{0};  // the AOF thread writes it, when the bytes are in the file
+  std::atomic<uint64_t> acknowledged_{0};  // the AOF thread writes these two
+  std::atomic<uint64_t> size_bytes_{0};
   // The errno of each Trouble. The AOF thread writes the first, who holds sync_lock_ the second.
   std::atomic<int> failures_[2] = {};
   // Of the file before position 0 of the ring; wraps. Written under sync_lock_.
   std::atomic<uint64_t> base_bytes_{0};
-  // Written under sync_lock_: up to here the file is on the disk; an fsync of it has begun.
-  std::atomic<uint64_t> synced_bytes_{0}, sync_begun_bytes_{0};
-  uint64_t uncached_bytes_ = 0;           // under sync_lock_: so much was given up, at the start
-  std::atomic<uint64_t> synced_{0};       // written under sync_lock_
-  std::atomic<uint64_t> sync_wanted_{0};  // the highest position of sync_soon()
-  // Under sync_lock_: fsyncs that have begun and that have ended, in this order; whether one uses
-  // fd_; whether fd_ is about to be replaced, and nothing is to begin.
-  uint64_t syncs_begun_ = 0, syncs_ended_ = 0;
-  bool fd_in_use_ = false, switching_ = false;
-  pthread_cond_t sync_ended_ = PTHREAD_COND_INITIALIZER;  // under sync_lock_, so is each of these
-  pthread_mutex_t sync_lock_ = PTHREAD_MUTEX_INITIALIZER;
+  std::atomic<uint64_t> synced_bytes_{0};  // under sync_lock_
+  uint64_t uncached_bytes_ = 0;            // under sync_lock_: so much was given up, at the start
+  std::atomic<uint64_t> synced_{0};        // written under sync_lock_
+  std::atomic<uint64_t> sync_wanted_{0};   // the highest position of sync_soon()
+  pthread_mutex_t sync_lock_ = PTHREAD_MUTEX_INITIALIZER;  // held while fd_ is fsynced or replaced
 
   // replace() makes one and waits; the AOF thread does it.
   struct Switch {
