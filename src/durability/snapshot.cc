@@ -14,8 +14,20 @@ namespace {
 
 constexpr size_t kWriteBytes = 64 * 1024;  // of the walk, at a time: a step, see GiveWay
 constexpr int kWritePieces = 64;
-constexpr size_t kPieceBytes = 256 * 1024;
+constexpr size_t kWriteAtOnceBytes = 256 * 1024;  // of a long value: so it is more than one step
 constexpr uint64_t kStartWritingBytes = 16ULL << 20;  // so that the fsync at the end is a short one
+
+// Cuts the pieces off behind so many bytes; returns how many there are then.
+int first_bytes(iovec* pieces, int count, size_t bytes) {
+  for (int i = 0; i < count; i++) {
+    if (pieces[i].iov_len >= bytes) {
+      pieces[i].iov_len = bytes;
+      return i + 1;
+    }
+    bytes -= pieces[i].iov_len;
+  }
+  return count;
+}
 
 }  // namespace
 
@@ -199,11 +211,7 @@ bool Snapshot::flush(int fd, Output& out) {
     } else {
       count = out.gather(pieces, kWritePieces);
     }
-    // Of a long value a part at a time.
-    if (pieces[0].iov_len > kPieceBytes) {
-      pieces[0].iov_len = kPieceBytes;
-      count = 1;
-    }
+    count = first_bytes(pieces, count, kWriteAtOnceBytes);
     const ssize_t written = writev(fd, pieces, count);
     if (written < 0 && errno == EINTR) continue;
     if (written <= 0) return fail(written < 0 ? strerror(errno) : "the disk takes nothing");
