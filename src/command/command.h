@@ -95,6 +95,8 @@ struct Command {
   const char* since = "";
   const char* complexity = "";
   const char* summary = "";
+  const char* deprecated_since = nullptr;  // nullptr: it is not
+  const char* replaced_by = nullptr;       // by which command then
   uint32_t categories = 0;
   KeyRange keys = {};
   // For a command whose keys are not all in `keys`: which word is key number `index`; 0: there are

@@ -170,7 +170,7 @@ void reply_doc(Reply& reply, const Command& command) {
     while (command.subcommands[subcommands].name) subcommands++;
   }
   reply.bulk(command.name);
-  reply.map(4 + (subcommands > 0));
+  reply.map(4 + 3 * (command.deprecated_since != nullptr) + (subcommands > 0));
   reply.bulk("summary");
   reply.bulk(command.summary);
   reply.bulk("since");
@@ -179,6 +179,15 @@ void reply_doc(Reply& reply, const Command& command) {
   reply.bulk(kGroupNames[int(command.group)]);
   reply.bulk("complexity");
   reply.bulk(command.complexity);
+  if (command.deprecated_since) {
+    reply.bulk("doc_flags");
+    reply.set(1);
+    reply.simple("deprecated");
+    reply.bulk("deprecated_since");
+    reply.bulk(command.deprecated_since);
+    reply.bulk("replaced_by");
+    reply.bulk(command.replaced_by);
+  }
   if (!subcommands) return;
   reply.bulk("subcommands");
   reply.map(subcommands);
