@@ -47,6 +47,7 @@ class Writer {
 
   void start(uint64_t seed) {
     seed_ = seed;
+    client_.connect(server_);  // here: the server may be killed before the thread runs
     if (pthread_create(&thread_, nullptr, run, this) != 0) FAIL("no thread");
   }
   void join() { pthread_join(thread_, nullptr); }
@@ -73,7 +74,9 @@ class Writer {
 
  private:
   static void* run(void* self) {
-    static_cast<Writer*>(self)->write_until_closed();
+    Writer& writer = *static_cast<Writer*>(self);
+    writer.write_until_closed();
+    writer.client_.close();
     return nullptr;
   }
 
@@ -98,9 +101,8 @@ class Writer {
 
   void write_until_closed() {
     Random random(seed_);
-    Client client(server_);
-    while (client.connected()) {
-      if (quiet && !client.readable(1000)) continue;
+    while (client_.connected()) {
+      if (quiet && !client_.readable(1000)) continue;
       std::string pipeline;
       std::vector<std::pair<int, long>> commands;
       for (uint64_t i = 1 + random.below(20); i > 0; i--) {
@@ -109,11 +111,11 @@ class Writer {
         commands.push_back({thing, sent_[thing]});
       }
       const long refused_before = refused;
-      client.send(pipeline);  // replies may have come, also where that fails
+      client_.send(pipeline);  // replies may have come, also where that fails
       for (const auto& [thing, number] : commands) {
-        if (!take_reply(client.read_reply(), thing, number)) return;
+        if (!take_reply(client_.read_reply(), thing, number)) return;
       }
-      if (refused > refused_before) client.readable(10);  // others want the CPU too
+      if (refused > refused_before) client_.readable(10);  // others want the CPU too
     }
   }
 
@@ -156,6 +158,7 @@ class Writer {
   }
 
   const Server& server_;
+  Client client_;
   const int number_;
   const bool long_values_;
   uint64_t seed_ = 0;

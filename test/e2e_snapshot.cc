@@ -25,6 +25,7 @@ struct Writer {
   std::vector<long long> acknowledged = std::vector<long long>(kPairs, 0);
   std::atomic<long long> rounds{0};
   pthread_t thread = {};
+  Client client;
 
   std::string key(char half, int pair) const {
     return std::string(1, half) + std::to_string(number) + ":" + std::to_string(pair);
@@ -32,17 +33,20 @@ struct Writer {
   static void* run(void* self) {
     Writer& w = *static_cast<Writer*>(self);
     Random random(w.seed);
-    Client client(*w.server);
     for (long long round = 1; !w.stopping; round++) {
       const int pair = int(random.below(kPairs));
       const std::string value = std::to_string(round) + std::string(random.below(100), 'v');
-      if (client.command({"MSET", w.key('a', pair), value, w.key('b', pair), value}) != kOk) break;
+      if (w.client.command({"MSET", w.key('a', pair), value, w.key('b', pair), value}) != kOk)
+        break;
       w.acknowledged[size_t(pair)] = round;
       w.rounds = round;
     }
     return nullptr;
   }
-  void start() { CHECK_EQ(pthread_create(&thread, nullptr, run, this), 0); }
+  void start() {
+    client.connect(*server);  // here: the server may be killed before the thread runs
+    CHECK_EQ(pthread_create(&thread, nullptr, run, this), 0);
+  }
   void join() {
     stopping = true;
     pthread_join(thread, nullptr);
