@@ -51,10 +51,14 @@ struct Teller {
   std::atomic<long long> done{0};  // acknowledged
   std::atomic<long long> aborted{0};
   pthread_t thread = {};
+  Client client;
 
   std::string counter() const { return "done:" + std::to_string(number); }
 
-  void start() { CHECK_EQ(pthread_create(&thread, nullptr, run, this), 0); }
+  void start() {
+    client.connect(*server);  // here: the server may be killed before the thread runs
+    CHECK_EQ(pthread_create(&thread, nullptr, run, this), 0);
+  }
   void join() {
     stopping = true;
     pthread_join(thread, nullptr);
@@ -66,7 +70,6 @@ struct Teller {
 
   void work() {
     Random random(seed);
-    Client client(*server);
     while (!stopping) {
       const uint64_t from = random.below(kAccounts);
       const uint64_t to = (from + 1 + random.below(kAccounts - 1)) % kAccounts;
