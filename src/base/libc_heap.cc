@@ -11,7 +11,7 @@ namespace ignix {
 #ifdef __GLIBC__
 
 void keep_heap_small() {
-  constexpr int kMappedBytes = 256 << 10, kFreeAtEndBytes = 1 << 20;
+  constexpr int kMappedBytes = 4 << 20, kFreeAtEndBytes = 8 << 20;
   mallopt(M_MMAP_THRESHOLD, kMappedBytes);
   mallopt(M_TRIM_THRESHOLD, kFreeAtEndBytes);
 }
