@@ -1,4 +1,6 @@
 // The request parser: however the bytes arrive, the words are the same.
+#include <sys/mman.h>
+
 #include <algorithm>
 #include <cstdint>
 #include <cstdio>
@@ -238,6 +240,48 @@ TEST(parser, every_split_into_two_and_three) {
     }
   }
   check_same(parse_in_pieces(kFixed.text, [] { return 1; }), kFixed.commands);
+}
+
+// Bytes that end where nothing can be read behind them.
+class AtTheEdge {
+ public:
+  AtTheEdge() {
+    pages_ = static_cast<char*>(
+        mmap(nullptr, 2 * kPage, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0));
+    CHECK(pages_ != MAP_FAILED && mprotect(pages_ + kPage, kPage, PROT_NONE) == 0);
+  }
+  ~AtTheEdge() { munmap(pages_, 2 * kPage); }
+  const char* put(std::string_view bytes) {
+    char* const start = pages_ + kPage - bytes.size();
+    memcpy(start, bytes.data(), bytes.size());
+    return start;
+  }
+
+ private:
+  static constexpr size_t kPage = 4096;
+  char* pages_;
+};
+
+// Before the last byte of the last word has come no command is complete, however long the words
+// are said to be, and nothing is read behind what has come.
+TEST(parser, every_length_cut_anywhere) {
+  AtTheEdge edge;
+  for (const char* start : {"*3\r\n$3\r\nSET\r\n$1\r\nk\r\n", "*2\r\n$4\r\nECHO\r\n", "*1\r\n"}) {
+    for (int64_t length = 1; length <= 10'000'000; length *= 10) {
+      for (const int64_t bytes : {length, length * 10 - 1}) {
+        const std::string text = start + ("$" + std::to_string(bytes)) + "\r\n123456789012";
+        const size_t header = text.size() - 12;
+        for (size_t cut = 0; cut < header + std::min<size_t>(12, size_t(bytes) + 2); cut++) {
+          Parser parser;
+          Words words;
+          CHECK_EQ(parser.parse(edge.put({text.data(), cut}), cut, kLimits, words),
+                   ParseStatus::kIncomplete);
+          CHECK(words.empty());
+          if (cut >= header) CHECK_EQ(parser.open_word_bytes(), size_t(bytes));
+        }
+      }
+    }
+  }
 }
 
 // The words of a batch stand one command behind the other.

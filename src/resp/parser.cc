@@ -148,7 +148,7 @@ bool Parser::parse_whole(const char* data, size_t length, const Limits& limits, 
     if (--count == 0) break;
     if (end - p < 11 || p[2] != '$' || (p[3] == '0' && p[4] != '\r')) break;
     const unsigned digits = swar_parse_digits(p + 3, bytes);
-    if (!digits) break;
+    if (!digits || digits > 6) break;  // of 11 bytes: so the line end is there too
     p += digits + 3;
     line_ends &= is_line_end(p);
   }
