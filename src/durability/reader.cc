@@ -8,18 +8,18 @@
 
 #include "base/limits.h"
 #include "base/number.h"
+#include "resp/swar.h"
 
 namespace ignix {
 namespace {
 
-constexpr size_t kChunkBytes = 1 << 20;
+constexpr size_t kChunkBytes = 256 << 10;
 constexpr size_t kLengthLineMax = 32;
 
 }  // namespace
 
 // The words handed out keep what they point at; the rest of the buffer goes on in another.
 bool AofReader::leave_buffer() {
-  if (before_move_) before_move_(context_);
   previous_.clear();
   previous_.swap(buffer_);
   if (!buffer_.append({previous_.data() + start_, previous_.size() - start_})) {
@@ -27,6 +27,7 @@ bool AofReader::leave_buffer() {
     return false;
   }
   start_ = 0;
+  if (moved_) moved_(context_, previous_);
   return true;
 }
 
@@ -58,6 +59,16 @@ bool AofReader::fill() {
 AofReader::Step AofReader::read_length(char kind, size_t& at, int64_t& value) {
   const char* data = buffer_.data();
   const size_t size = buffer_.size();
+  // Nearly all: up to seven digits, none of them a zero in front, and ten bytes to look at.
+  uint64_t number;
+  if (at + 10 <= size && data[at] == kind && data[at + 1] != '0') {
+    const unsigned digits = swar_parse_digits(data + at + 1, number);
+    if (digits && data[at + digits + 2] == '\n') {
+      value = int64_t(number);
+      at += digits + 3;
+      return Step::kDone;
+    }
+  }
   if (at >= size) return Step::kMore;
   if (data[at] != kind) {
     error_ = std::string("expected '") + kind + "'";

@@ -20,12 +20,13 @@ class AofReader {
     kFailed,     // reading or memory failed; error() says why
   };
 
-  // Does not own the descriptor, which stands at byte `offset`. What records' words point at stays
-  // for a while: now and then next() calls `before_move(context)`, if there is one, and gives up
-  // what words pointed at that were handed out before the last such call.
-  explicit AofReader(int fd, uint64_t offset = 0, void (*before_move)(void*) = nullptr,
-                     void* context = nullptr)
-      : fd_(fd), before_move_(before_move), context_(context), offset_(offset) {}
+  // Does not own the descriptor, which stands at byte `offset`. Now and then next() goes on in
+  // another buffer. What words point at that were handed out before is in the old one, which
+  // `moved(context, old)`, if there is such a function, may swap for an empty one; what it does not
+  // take is overwritten the next time.
+  using Moved = void (*)(void* context, Buffer& old);
+  explicit AofReader(int fd, uint64_t offset = 0, Moved moved = nullptr, void* context = nullptr)
+      : fd_(fd), moved_(moved), context_(context), offset_(offset) {}
 
   // Before next(): the file ends at byte `end`, for this reader.
   void limit(uint64_t end) { end_ = end; }
@@ -46,7 +47,7 @@ class AofReader {
   bool fill();
 
   int fd_;
-  void (*before_move_)(void*);
+  Moved moved_;
   void* context_;
   bool at_end_ = false;
   size_t start_ = 0;  // of the current record, in buffer_
@@ -54,7 +55,7 @@ class AofReader {
   uint64_t end_ = UINT64_MAX;
   size_t record_bytes_ = 0;   // of the record handed out last
   size_t needed_bytes_ = 0;   // a lower bound of the record's length, while it is incomplete
-  Buffer buffer_, previous_;  // to read from; what older words point at
+  Buffer buffer_, previous_;  // to read from; the one before
   std::string error_;
 };
 

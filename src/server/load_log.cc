@@ -31,7 +31,8 @@ bool load_records(Server& server, const LogFile& file, uint64_t offset, LogEnd& 
   uint64_t records = 0;
   RecordRunner runner(server);
   AofReader reader(
-      file.fd, offset, [](void* it) { static_cast<RecordRunner*>(it)->about_to_move(); }, &runner);
+      file.fd, offset,
+      [](void* it, Buffer& old) { static_cast<RecordRunner*>(it)->take_buffer(old); }, &runner);
   Result result;
   while ((result = reader.next(runner.record())) == Result::kRecord) {
     if (!runner.add(reader.offset())) break;

@@ -17,6 +17,7 @@ LoadPool::LoadPool() {
     Worker& worker = threads_[started_];
     worker.pool = this;
     worker.number = started_;
+    worker.chunks_done = 0;
     if (pthread_create(&worker.thread, nullptr, run_worker, &worker) != 0) break;
     pthread_setname_np(worker.thread, "load-worker");
     started_++;
@@ -29,45 +30,61 @@ LoadPool::~LoadPool() {
   wait();
   pthread_mutex_lock(&lock_);
   stopping_ = true;
-  pthread_cond_broadcast(&begun_);
+  pthread_cond_broadcast(&given_);
   pthread_mutex_unlock(&lock_);
   for (int i = 0; i < started_; i++) pthread_join(threads_[i].thread, nullptr);
 }
 
-void* LoadPool::run_worker(void* worker) {
-  const int number = static_cast<Worker*>(worker)->number;
-  LoadPool& pool = *static_cast<Worker*>(worker)->pool;
-  uint64_t round = 0;
+void* LoadPool::run_worker(void* it) {
+  Worker& worker = *static_cast<Worker*>(it);
+  LoadPool& pool = *worker.pool;
   pthread_mutex_lock(&pool.lock_);
   for (;;) {
-    while (pool.round_ == round && !pool.stopping_) pthread_cond_wait(&pool.begun_, &pool.lock_);
+    while (pool.chunks_given_ == worker.chunks_done && !pool.stopping_) {
+      pthread_cond_wait(&pool.given_, &pool.lock_);
+    }
     if (pool.stopping_) break;
-    round = pool.round_;
+    const size_t chunk = worker.chunks_done % kChunks;
+    const Task task = pool.tasks_[chunk];
+    void* const context = pool.contexts_[chunk];
     pthread_mutex_unlock(&pool.lock_);
-    pool.task_(pool.context_, number);
+    task(context, chunk, worker.number);
     pthread_mutex_lock(&pool.lock_);
-    if (--pool.busy_ == 0) pthread_cond_signal(&pool.done_);
+    worker.chunks_done++;
+    pthread_cond_signal(&pool.done_);
   }
   pthread_mutex_unlock(&pool.lock_);
   return nullptr;
 }
 
-void LoadPool::run(void (*task)(void*, int), void* context) {
-  if (started_ == 0) return task(context, 0);
-  wait();
+uint64_t LoadPool::chunks_done() const {
+  uint64_t least = chunks_given_;
+  for (int i = 0; i < started_; i++) least = std::min(least, threads_[i].chunks_done);
+  return least;
+}
+
+void LoadPool::wait_until_done(uint64_t chunks) {
   pthread_mutex_lock(&lock_);
-  task_ = task;
-  context_ = context;
-  busy_ = started_;
-  round_++;
-  pthread_cond_broadcast(&begun_);
+  while (chunks_done() < chunks) pthread_cond_wait(&done_, &lock_);
   pthread_mutex_unlock(&lock_);
 }
 
-void LoadPool::wait() {
+size_t LoadPool::chunk_to_fill() {
+  if (chunks_given_ >= kChunks) wait_until_done(chunks_given_ - kChunks + 1);
+  return chunks_given_ % kChunks;
+}
+
+void LoadPool::run(Task task, void* context) {
+  const size_t chunk = chunks_given_ % kChunks;
+  if (started_ == 0) task(context, chunk, 0);
   pthread_mutex_lock(&lock_);
-  while (busy_ > 0) pthread_cond_wait(&done_, &lock_);
+  tasks_[chunk] = task;
+  contexts_[chunk] = context;
+  chunks_given_++;
+  pthread_cond_broadcast(&given_);
   pthread_mutex_unlock(&lock_);
 }
+
+void LoadPool::wait() { wait_until_done(chunks_given_); }
 
 }  // namespace ignix

@@ -1,5 +1,6 @@
 // Threads that put what is loaded into the keyspace, while the loading thread reads on. Each of
-// them has stripes of its own, so that the order of changes to a key stays.
+// them has stripes of its own, so that the order of changes to a key stays. What is read comes in
+// chunks, of which several are under way, so that nobody waits for the slowest at each of them.
 #pragma once
 
 #include <pthread.h>
@@ -23,9 +24,15 @@ class LoadPool {
   // Who has the stripe of this index.
   int worker_of(uint32_t stripe) const { return int(stripe % uint32_t(workers_)); }
 
-  // Waits for the task before. Then each worker, from 0, does task(context, worker).
-  void run(void (*task)(void* context, int worker), void* context);
-  // Until the last task is done: then all that it has changed is seen.
+  // How many chunks are filled or looked at, at most. The one to be filled next, from 0: waits
+  // until the workers are done with what it held before.
+  static constexpr size_t kChunks = 16;
+  size_t chunk_to_fill();
+  // It is filled: each worker, from 0, does task(context, chunk, worker), when it is done with the
+  // chunks before.
+  using Task = void (*)(void* context, size_t chunk, int worker);
+  void run(Task task, void* context);
+  // Until all that was to be run is done: then what it has changed is seen.
   void wait();
 
  private:
@@ -33,18 +40,21 @@ class LoadPool {
     LoadPool* pool;
     int number;
     pthread_t thread;
+    uint64_t chunks_done;  // under lock_
   };
   static void* run_worker(void* worker);
+  // Under lock_: how many chunks all of them are done with.
+  uint64_t chunks_done() const;
+  void wait_until_done(uint64_t chunks);
 
   std::unique_ptr<Worker[]> threads_;
   int workers_ = 1, started_ = 0;
   pthread_mutex_t lock_ = PTHREAD_MUTEX_INITIALIZER;
-  pthread_cond_t begun_ = PTHREAD_COND_INITIALIZER, done_ = PTHREAD_COND_INITIALIZER;
-  // Under lock_.
-  void (*task_)(void*, int) = nullptr;
-  void* context_ = nullptr;
-  uint64_t round_ = 0;
-  int busy_ = 0;
+  pthread_cond_t given_ = PTHREAD_COND_INITIALIZER, done_ = PTHREAD_COND_INITIALIZER;
+  // Under lock_; the count is written by the loading thread alone.
+  Task tasks_[kChunks] = {};
+  void* contexts_[kChunks] = {};
+  uint64_t chunks_given_ = 0;
   bool stopping_ = false;
 };
 

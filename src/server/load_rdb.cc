@@ -14,19 +14,20 @@
 namespace ignix {
 namespace {
 
-// Entries on their way into the keyspace: a chunk is filled while the pool puts the one before into
+// Entries on their way into the keyspace: a chunk is filled while the pool puts those before into
 // the stripes, batch by batch, so that its cache misses overlap.
 class Inserter {
  public:
   Inserter(Keyspace& keyspace, const Usage& usage)
       : keyspace_(keyspace), usage_(usage), now_ms_(wall_ms()) {
     for (Chunk& chunk : chunks_) chunk.of_worker.resize(size_t(pool_.workers()));
+    open_ = &chunks_[pool_.chunk_to_fill()];
   }
 
   // False if there is no memory.
   bool add(const RdbReader& reader) {
-    if (reader.db() != chunks_[open_].db && !dispatch()) return false;
-    Chunk& chunk = chunks_[open_];
+    if (reader.db() != open_->db && !dispatch()) return false;
+    Chunk& chunk = *open_;
     chunk.db = reader.db();
     const size_t at = chunk.bytes.size();
     if (!chunk.bytes.append(reader.key()) || !chunk.bytes.append(reader.value())) return false;
@@ -45,7 +46,7 @@ class Inserter {
   }
 
  private:
-  static constexpr size_t kChunkBytes = 1 << 20;
+  static constexpr size_t kChunkBytes = 256 << 10;
   struct Item {
     uint64_t hash;
     size_t at, key_bytes, value_bytes;  // in the chunk's bytes
@@ -70,20 +71,21 @@ class Inserter {
   }
 
   bool dispatch() {
-    pool_.wait();
+    pool_.run(
+        [](void* self, size_t chunk, int worker) {
+          Inserter& inserter = *static_cast<Inserter*>(self);
+          inserter.insert(inserter.chunks_[chunk], worker);
+        },
+        this);
     if (out_of_memory_) return false;
-    open_ = 1 - open_;
-    Chunk& next = chunks_[open_];
-    next.db = chunks_[1 - open_].db;
-    next.bytes.clear();
-    if (next.bytes.capacity() > 4 * kChunkBytes) next.bytes.release();
-    for (auto& items : next.of_worker) items.clear();
-    pool_.run([](void* self, int worker) { static_cast<Inserter*>(self)->insert(worker); }, this);
+    open_ = &chunks_[pool_.chunk_to_fill()];
+    open_->bytes.clear();
+    if (open_->bytes.capacity() > 4 * kChunkBytes) open_->bytes.release();
+    for (auto& items : open_->of_worker) items.clear();
     return true;
   }
 
-  void insert(int worker) {
-    const Chunk& chunk = chunks_[1 - open_];
+  void insert(const Chunk& chunk, int worker) {
     const std::vector<Item>& items = chunk.of_worker[size_t(worker)];
     uint64_t hashes[kBatchCommands];
     for (size_t i = 0; i < items.size(); i++) {
@@ -115,8 +117,8 @@ class Inserter {
   Keyspace& keyspace_;
   const Usage usage_;
   const int64_t now_ms_;
-  Chunk chunks_[2];
-  int open_ = 0;  // the chunk that is being filled; the pool is at the other
+  Chunk chunks_[LoadPool::kChunks];
+  Chunk* open_;  // that is being filled; the pool is at the others
   std::atomic<bool> out_of_memory_{false};
   LoadPool pool_;  // the last: its threads end before the rest goes
 };

@@ -33,6 +33,7 @@ void RecordRunner::Lane::run() {
 RecordRunner::RecordRunner(Server& server) : keyspace_(server.keyspace), own_(server) {
   for (int i = 0; i < pool_.workers(); i++) lanes_.push_back(std::make_unique<Lane>(server));
   for (Chunk& chunk : chunks_) chunk.of_worker.resize(size_t(pool_.workers()));
+  open_ = &chunks_[pool_.chunk_to_fill()];
 }
 
 void RecordRunner::fail(uint64_t offset, const std::string& what) {
@@ -74,7 +75,7 @@ bool RecordRunner::run_group(uint64_t offset) {
     add_change(kept.offset);
   }
   // Its words are looked at until the chunk has been run.
-  chunks_[open_].groups.push_back(std::move(group_));
+  open_->groups.push_back(std::move(group_));
   group_.clear();
   return !failed_;
 }
@@ -96,7 +97,7 @@ bool RecordRunner::add_change(uint64_t offset) {
   } else {
     if (own_.batch.empty()) {
       dispatch();
-      pool_.wait();
+      wait_for_lanes();
     }
     const size_t first_word = own_.batch.words().size();
     for (std::string_view word : record_) own_.batch.words().push_back(word);
@@ -122,7 +123,7 @@ bool RecordRunner::select() {
 }
 
 void RecordRunner::add_narrow(const Command& command, uint64_t offset) {
-  Chunk& chunk = chunks_[open_];
+  Chunk& chunk = *open_;
   const uint64_t hash = keyspace_.key(record_[size_t(command.keys.first)]).hash;
   const int worker = pool_.worker_of(keyspace_.stripe_index(hash));
   chunk.of_worker[size_t(worker)].push_back({&command, hash, offset, uint32_t(chunk.words.size()),
@@ -131,21 +132,37 @@ void RecordRunner::add_narrow(const Command& command, uint64_t offset) {
   if (++chunk.count == kChunkRecords) dispatch();
 }
 
-// What was added so far is run now, or will be by the pool; the chunk before that has been.
+// What was added so far is run now, or will be by the pool.
 void RecordRunner::dispatch() {
   run_own();
+  if (lane_failed_.load(std::memory_order_relaxed)) wait_for_lanes();
+  pool_.run(
+      [](void* self, size_t chunk, int worker) {
+        RecordRunner& runner = *static_cast<RecordRunner*>(self);
+        runner.run_chunk(runner.chunks_[chunk], worker);
+      },
+      this);
+  open_ = &chunks_[pool_.chunk_to_fill()];
+  open_->count = 0;
+  open_->words.clear();
+  open_->groups.clear();
+  open_->buffer.clear();
+  for (auto& items : open_->of_worker) items.clear();
+}
+
+void RecordRunner::take_buffer(Buffer& full) {
+  Chunk& chunk = *open_;
+  chunk.buffer.swap(full);
+  const bool is_large = chunk.buffer.capacity() > kBufferBytesKept;
+  dispatch();
+  if (!is_large) return;
+  pool_.wait();
+  chunk.buffer.release();
+}
+
+void RecordRunner::wait_for_lanes() {
   pool_.wait();
   for (const auto& lane : lanes_) take_failure(*lane);
-  if (chunks_[open_].count == 0) chunks_[open_].groups.clear();
-  if (chunks_[open_].count == 0 || failed_) return;
-  open_ = 1 - open_;
-  Chunk& next = chunks_[open_];
-  next.count = 0;
-  next.words.clear();
-  next.groups.clear();
-  for (auto& items : next.of_worker) items.clear();
-  pool_.run([](void* self, int worker) { static_cast<RecordRunner*>(self)->run_worker(worker); },
-            this);
 }
 
 void RecordRunner::run_own() {
@@ -153,8 +170,7 @@ void RecordRunner::run_own() {
   take_failure(own_);
 }
 
-void RecordRunner::run_worker(int worker) {
-  const Chunk& chunk = chunks_[1 - open_];
+void RecordRunner::run_chunk(const Chunk& chunk, int worker) {
   Lane& lane = *lanes_[size_t(worker)];
   Batch& batch = lane.batch;
   for (const Item& item : chunk.of_worker[size_t(worker)]) {
@@ -170,12 +186,12 @@ void RecordRunner::run_worker(int worker) {
     if (batch.full()) lane.run();
   }
   lane.run();
+  if (lane.failed) lane_failed_.store(true, std::memory_order_relaxed);
 }
 
 void RecordRunner::finish() {
   dispatch();
-  pool_.wait();
-  for (const auto& lane : lanes_) take_failure(*lane);
+  wait_for_lanes();
 }
 
 }  // namespace ignix

@@ -3,6 +3,7 @@
 // stays what it was for every key.
 #pragma once
 
+#include <atomic>
 #include <cstdint>
 #include <string>
 #include <vector>
@@ -18,13 +19,14 @@ class RecordRunner {
   explicit RecordRunner(Server& server);
 
   // Where the next record's words go; then add(). What they point at stays where it is until
-  // about_to_move() has been called twice, or finish().
+  // finish(), unless the buffer that it is in is given to take_buffer().
   Words& record() { return record_; }
   // The record, which starts at byte `offset`, must be a command that changes something, or the
   // choice of a database, and must work. False once one does not. What stands between MULTI and
   // EXEC is run when EXEC has come.
   bool add(uint64_t offset);
-  void about_to_move() { dispatch(); }
+  // An empty buffer takes its place.
+  void take_buffer(Buffer& full);
   // All records have been run afterwards.
   void finish();
 
@@ -68,8 +70,10 @@ class RecordRunner {
     std::vector<std::string_view> words;
     std::vector<std::vector<Item>> of_worker;
     std::vector<std::vector<Kept>> groups;  // transactions whose words are among `words`
+    Buffer buffer;  // to be kept until this chunk and all before it have been run
   };
   static constexpr size_t kChunkRecords = 16 * 1024;
+  static constexpr size_t kBufferBytesKept = 4 << 20;  // larger ones are given up at once
 
   bool begin_group(uint64_t offset);
   bool run_group(uint64_t offset);
@@ -78,16 +82,18 @@ class RecordRunner {
   void add_narrow(const Command& command, uint64_t offset);
   void dispatch();
   void run_own();
-  void run_worker(int worker);
+  void run_chunk(const Chunk& chunk, int worker);
   void fail(uint64_t offset, const std::string& what);
   void take_failure(const Lane& lane);
+  void wait_for_lanes();
 
   Keyspace& keyspace_;
   Words record_;
   Lane own_;                                  // for records that are not of one key
-  std::vector<std::unique_ptr<Lane>> lanes_;  // of the pool's workers
-  Chunk chunks_[2];
-  int open_ = 0;  // the chunk that is being filled; the pool is at the other
+  std::vector<std::unique_ptr<Lane>> lanes_;  // of the pool's workers, and theirs until it is idle
+  std::atomic<bool> lane_failed_{false};
+  Chunk chunks_[LoadPool::kChunks];
+  Chunk* open_;  // that is being filled; the pool is at the others
   bool in_group_ = false;
   uint64_t group_offset_ = 0;
   std::vector<Kept> group_;

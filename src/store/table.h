@@ -195,6 +195,7 @@ class Table {
   bool ensure_spare(uint32_t count);
   void remove_from_chain(Bucket* home, FoundSlot found);
   void split();
+  void prefetch_split(uint32_t buckets, uint64_t keys_left) const;
   void join();
   void move_slot(Bucket* source, FoundSlot found, Bucket* target);
 
