@@ -1,4 +1,9 @@
 // CLIENT and what else concerns connections themselves.
+#include <pthread.h>
+#include <unistd.h>
+
+#include <atomic>
+
 #include "client.h"
 #include "runner.h"
 #include "server.h"
@@ -111,6 +116,47 @@ TEST(clients, kill_in_any_state) {
     CHECK_EQ(a.command({"CLIENT", "KILL", "ID", id}), integer(0));
   }
   CHECK_EQ(a.command({"EXISTS", "k"}), integer(0));
+}
+
+// Who comes while others are killed gets the replies to its own commands, and no others: the number
+// of a descriptor may be used again at once.
+TEST(clients, kill_and_come_again) {
+  Server server({.arguments = {"--threads", "2"}, .tcp = true, .unix_socket = false});
+  server.start();
+  static std::atomic<int> strange, come;
+  strange = come = 0;
+  const auto talk = [](void* it) -> void* {
+    const Server& to = *static_cast<Server*>(it);
+    std::string sent, expected;
+    for (int i = 0; i < 20; i++) {
+      const std::string text = std::to_string(gettid()) + "-" + std::to_string(i);
+      append_encoded({"ECHO", text}, &sent);
+      expected += bulk(text);
+    }
+    while (come < 6'000 && strange == 0) {
+      Client client(to);
+      client.set_timeout(5 * slowness());
+      come++;
+      for (bool open = true; open;) {
+        open = client.send_without_reading(sent);
+        for (size_t at = 0; at < expected.size() && open;) {
+          const std::string reply = client.read_reply();
+          open = reply[0] == '$';
+          const bool right = open && expected.compare(at, reply.size(), reply) == 0;
+          if (!right && reply != Client::kClosed) strange++;
+          at += reply.size();
+        }
+        if (come >= 6'000 || strange > 0) return nullptr;
+      }
+    }
+    return nullptr;
+  };
+  pthread_t threads[12];
+  for (pthread_t& thread : threads) CHECK_EQ(pthread_create(&thread, nullptr, talk, &server), 0);
+  Client killer(server);
+  while (come < 6'000 && strange == 0) killer.command({"CLIENT", "KILL", "TYPE", "normal"});
+  for (pthread_t& thread : threads) pthread_join(thread, nullptr);
+  CHECK_EQ(strange.load(), 0);
 }
 
 TEST(clients, kill_oneself) {

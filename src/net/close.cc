@@ -32,9 +32,19 @@ void Loop::close_connection(Connection& c) {
   status_.output_pending_bytes.add(0 - c.output_pending_bytes.load(std::memory_order_relaxed));
   status_.registry.remove(c);
   io_->remove(c);
-  close(c.fd);
   status_.clients.fetch_sub(1, std::memory_order_relaxed);
   dead_.push_back(&c);
+}
+
+// The descriptor is closed as late as the memory is freed: a request that the kernel has yet to see
+// names it by its number, which would be another client's by then.
+void Loop::close_all_dead() {
+  std::erase_if(dead_, [](Connection* c) {
+    if (c->requests) return false;
+    close(c->fd);
+    delete c;
+    return true;
+  });
 }
 
 // What has been parsed before it is run and answered, as far as the client still takes it.

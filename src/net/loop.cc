@@ -408,14 +408,6 @@ void Loop::answer(Connection& c) {
   held_.push_back(&c);
 }
 
-void Loop::close_all_dead() {
-  std::erase_if(dead_, [](Connection* c) {
-    if (c->requests) return false;
-    delete c;
-    return true;
-  });
-}
-
 void Loop::tell_status() {
   status_.commands.set(batch_.commands_run());
   status_.changes.set(env_.changes);
