@@ -100,6 +100,28 @@ TEST(hyperloglog, damaged) {
   CHECK_EQ(client.command({"EXISTS", "to"}), integer(0));
 }
 
+// Runs for more registers than there are: it cannot become a dense one. What was added while it was
+// allowed to be so long comes back where it is not.
+TEST(hyperloglog, damaged_and_too_long_in_the_log) {
+  Server server({.appendonly = true});
+  server.start();
+  Client client(server);
+  const std::string damaged =
+      std::string("HYLL\1\0\0\0\0\0\0\0\0\0\0\x80\x7f\xff", 18) + std::string(4000, '\0');
+  CHECK_EQ(client.command({"SET", "k", damaged}), kOk);
+  CHECK_EQ(client.command({"PFADD", "k", "a"}), kDamaged);
+  CHECK_EQ(value_of(client, "k"), damaged);
+  CHECK_EQ(client.command({"CONFIG", "SET", "hll-sparse-max-bytes", "1000000"}), kOk);
+  CHECK_EQ(client.command({"PFADD", "k", "a", "b", "c"}), integer(1));
+  const std::string value = value_of(client, "k");
+  CHECK(value.size() > damaged.size());
+  server.kill9();
+  server.restart();
+  client.connect(server);
+  CHECK_EQ(value_of(client, "k"), value);
+  CHECK_EQ(client.command({"PFADD", "k", "d"}), kDamaged);
+}
+
 // A copy shares the bytes until either is changed.
 TEST(hyperloglog, copies) {
   Server server;

@@ -199,6 +199,7 @@ TEST(persistence, long_records_and_a_full_disk) {
   server.options().file_bytes = 2 << 20;
   server.start();
   Client writer(server), other(server);
+  CHECK_EQ(other.command({"CONFIG", "SET", "active-expire", "no"}), kOk);
   CHECK_EQ(other.command({"SET", "small", "1"}), kOk);
   CHECK_EQ(other.command({"SET", "brief", "1", "PX", "1"}), kOk);
   writer.send_command({"SET", "big", std::string(20 << 20, 'x')});
@@ -212,6 +213,11 @@ TEST(persistence, long_records_and_a_full_disk) {
   const std::string small = other.command({"GET", "small"});
   CHECK(small == bulk("1") || small == bulk("2"));
   CHECK_EQ(other.command({"GET", "brief"}), kNil);
+  CHECK_EQ(other.command({"BITFIELD_RO", "brief", "GET", "u8", "0"}), array({integer(0)}));
+  for (const char* read : {"GETBIT brief 2", "BITCOUNT brief", "STRLEN brief", "EXISTS brief"}) {
+    CHECK(other.send(std::string(read) + "\r\n"));
+    CHECK_EQ(other.read_reply(), integer(0));
+  }
   CHECK_EQ(other.command({"PING"}), "+PONG\r\n");
   server.stop(SIGTERM);
 }

@@ -294,6 +294,23 @@ TEST(keyspace, blocks_outlive_their_keys) {
   }
 }
 
+// A count that has got near its end says nothing any more.
+TEST(keyspace, blocks_with_too_many_references_stay) {
+  Keyspace keyspace;
+  CHECK(keyspace.open(1, 1));
+  CHECK(put(keyspace, 0, "k", std::string(10'000, 'x')));
+  ignix::Block* block = keyspace.find(0, keyspace.key("k"))->block();
+  block->references = ignix::kReferencesMax - 2;
+  for (int i = 0; i < 5; i++) ignix::hold_block(block);
+  CHECK(erase(keyspace, 0, "k"));
+  for (int i = 0; i < 10; i++) ignix::drop_block(block);
+  CHECK(block->references > ignix::kReferencesMax);
+  CHECK(block->view() == std::string(10'000, 'x'));
+  block->references = 1;
+  ignix::drop_block(block);
+  check_empty(keyspace);
+}
+
 // Each has the other's keys, counts and memory, also where one was never used.
 // Strings changed in place: what a reply, a copy or the kernel still looks at does not change.
 struct Patched {

@@ -168,6 +168,34 @@ TEST(watch, deleted_by_eviction) {
   CHECK(f.touched());
 }
 
+// A key that was to be evicted is gone, and another one of its chain has got its place in memory:
+// that one is not taken for it.
+TEST(watch, another_in_the_place_of_the_evicted) {
+  Fixture f;
+  f.put(0, "old");
+  const uint64_t old_hash = f.keyspace.key("old").hash;
+  const auto chain = [&](std::string_view text) {
+    return f.keyspace.stripe_index(f.keyspace.key(text).hash);
+  };
+  std::string young;
+  for (int i = 100; young.empty() || chain(young) != chain("old"); i++) young = std::to_string(i);
+  const auto ref_of = [&](const std::string& text) {
+    const ignix::Entry* const entry = f.keyspace.find(0, f.keyspace.key(text));
+    return ignix::Ref(reinterpret_cast<const char*>(entry) -
+                      reinterpret_cast<const char*>(f.keyspace.entry_at(0))) /
+           8;
+  };
+  const ignix::Ref ref = ref_of("old");
+  f.erase(0, "old");
+  f.put(0, young);
+  CHECK_EQ(ref_of(young), ref);
+  Gone gone;
+  const auto may = [](const ignix::Entry&) { return true; };
+  CHECK(!f.keyspace.evict(0, old_hash, ref, may, gone));
+  CHECK(f.keyspace.evict(0, f.keyspace.key(young).hash, ref, may, gone));
+  CHECK(gone.keys == std::vector<std::string>{young});
+}
+
 TEST(watch, swapped_databases) {
   constexpr int64_t kNow = 10, kPast = 5;
   enum State { kMissing, kExpired, kLive };

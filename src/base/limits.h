@@ -25,6 +25,7 @@ constexpr unsigned kCarefulReads = 64;      // so many times
 constexpr size_t kSliceBytes = 16 * 1024;   // run for one connection; the rest next turn
 constexpr size_t kBatchCommands = 64;       // parsed, prefetched and run together
 constexpr uint32_t kPrefetchKeys = 4 * kBatchCommands;  // of one batch: more would not stay cached
+constexpr size_t kBatchWords = 16 * 1024;               // of it, and those of one command more
 constexpr size_t kSpareWords = 64 * 1024;               // of a batch; room for more is given back
 constexpr size_t kEventsPerTurn = 256;                  // connections served in one turn
 constexpr size_t kAcceptsPerTurn = 64;                  // so that a flood of connects is no stall

@@ -156,10 +156,9 @@ bool write_field(Call& call, std::string_view bytes, const FieldOperation& opera
   return patch(call, first, {window, count});
 }
 
-// Replies. False if there is no memory for what it changes.
-bool run_operation(Call& call, const FieldOperation& operation, bool& changed) {
-  StringScratch scratch;
-  const std::string_view bytes = bytes_of(call.keyspace().find(call.db(), call.key(0)), scratch);
+// On the string's bytes. Replies. False if there is no memory for what it changes.
+bool run_operation(Call& call, std::string_view bytes, const FieldOperation& operation,
+                   bool& changed) {
   const int64_t old = field_value(bytes, operation);
   int64_t value;
   if (operation.action == FieldAction::kGet) {
@@ -206,7 +205,8 @@ void run_operations(Call& call, bool read_only) {
   const size_t mark = call.reply.mark();
   call.reply.array(int64_t(operations.size()));
   for (const FieldOperation& each : operations) {
-    if (run_operation(call, each, changed)) continue;
+    if (writes) entry = call.keyspace().find(call.db(), call.key(0));  // what was written may move
+    if (run_operation(call, bytes_of(entry, scratch), each, changed)) continue;
     if (changed) log_partial_change(call);
     call.reply.rollback(mark);
     return reply_out_of_memory(call);

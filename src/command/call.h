@@ -38,6 +38,7 @@ struct Env {
   int64_t string_bytes_max = INT64_MAX;  // proto-max-bulk-len, for strings that are made here
   const std::atomic<int64_t>* hll_sparse_bytes = nullptr;  // hll-sparse-max-bytes
   uint64_t changes = 0;                                    // made by this loop so far
+  bool replays = false;         // the log: what worked when it was written works again
   bool in_transaction = false;  // under the locks of an EXEC: nothing may wait for others
   RandomNumbers random = RandomNumbers(random_hash_secret().a);
   TransactionPtr spare_transaction = nullptr;  // for the next MULTI

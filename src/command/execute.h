@@ -31,9 +31,11 @@ class Batch {
   void add_known(Session& session, const Command& command, size_t first_word, uint64_t hash,
                  size_t input_offset);
 
-  // Of keys as well: commands of several keys each shall all find theirs prefetched.
+  // Of keys as well: commands of several keys each shall all find theirs prefetched. And of words,
+  // of which long commands without keys have many.
   bool full() const {
-    return requests_.size() >= kBatchCommands || hashes_.size() >= kPrefetchKeys;
+    return requests_.size() >= kBatchCommands || hashes_.size() >= kPrefetchKeys ||
+           words_.size() >= kBatchWords;
   }
   bool empty() const { return requests_.empty(); }
 

@@ -22,8 +22,9 @@ bool hyperloglog_of(Call& call, const Entry* entry, StringScratch& scratch,
   return false;
 }
 
-uint64_t sparse_bytes_max(const Call& call) {
-  return uint64_t(call.env.hll_sparse_bytes->load(std::memory_order_relaxed));
+hll::Draft draft_for(const Call& call) {
+  return hll::Draft(uint64_t(call.env.hll_sparse_bytes->load(std::memory_order_relaxed)),
+                    call.env.replays);
 }
 
 // False if there is no memory.
@@ -59,7 +60,7 @@ void log_partial_add(Call& call, const Key& key, std::string_view bytes) {
 // The same for a sparse one, or none yet.
 void add_to_sparse(Call& call, const Key& key, Entry* entry, std::string_view bytes, size_t first) {
   using State = hll::Draft::State;
-  hll::Draft draft(sparse_bytes_max(call));
+  hll::Draft draft = draft_for(call);
   State state = entry ? draft.copy(bytes) : draft.make_empty();
   size_t i = first;
   for (; i < call.word_count && state == State::kGood; i++) {
@@ -197,7 +198,7 @@ void run_pfmerge(Call& call) {
     raise_all(dense, all);
     hll::outdate_estimate(dense);
   } else {
-    hll::Draft draft(sparse_bytes_max(call));
+    hll::Draft draft = draft_for(call);
     if (merge(draft, bytes, all) != hll::Draft::State::kGood ||
         !store(call, key, entry, draft.bytes())) {
       return reply_out_of_memory(call);

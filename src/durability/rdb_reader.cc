@@ -84,7 +84,9 @@ bool RdbReader::take_opcode(uint8_t opcode) {
   uint8_t byte;
   switch (opcode) {
     case rdb::kExpireMs:
-      return in_.take_number(expiry_ms_);
+      if (!in_.take_number(expiry_ms_)) return false;
+      if (expiry_ms_ < kNoExpiry) expiry_ms_ = 0;  // as far gone as can be
+      return true;
     case rdb::kExpireSeconds:
       if (!in_.take_number(seconds)) return false;
       expiry_ms_ = int64_t(seconds) * 1000;

@@ -13,6 +13,7 @@ RecordRunner::Lane::Lane(Server& server)
     : env{&server.keyspace, nullptr, nullptr, &server}, batch(env) {
   env.clock = server.config.evict_rules(0).usage.fresh_clock(wall_ms());
   env.hll_sparse_bytes = &server.config.hll_sparse_bytes;
+  env.replays = true;
 }
 
 void RecordRunner::Lane::run() {

@@ -170,7 +170,9 @@ Block* BlockHeap::make_roomy(size_t bytes, size_t room_bytes) {
 }
 
 void drop_block(Block* block) {
-  if (block->references.fetch_sub(1, std::memory_order_acq_rel) == 1) block->heap->destroy(block);
+  const uint32_t before = block->references.fetch_sub(1, std::memory_order_acq_rel);
+  if (before == 1) block->heap->destroy(block);
+  if (before >= kReferencesMax) keep_for_ever(block);
 }
 
 void BlockHeap::destroy(Block* block) {

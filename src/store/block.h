@@ -76,8 +76,18 @@ struct Block {
   }
 };
 
+// From so many references on they are no longer counted, and the block stays for ever: else the
+// count could come round to 0 while somebody has the block.
+constexpr uint32_t kReferencesMax = 1u << 31;
+inline void keep_for_ever(Block* block) {
+  block->references.store(kReferencesMax / 2 * 3, std::memory_order_relaxed);
+}
+
 // Takes one more reference, to be given up with drop_block().
-inline void hold_block(Block* block) { block->references.fetch_add(1, std::memory_order_relaxed); }
+inline void hold_block(Block* block) {
+  const uint32_t before = block->references.fetch_add(1, std::memory_order_relaxed);
+  if (before >= kReferencesMax) keep_for_ever(block);
+}
 // Gives one reference up. The last one frees the block, and may take the kernel some tens of
 // microseconds; more only where more than 256 MB wait to be unmapped, or as much as maxmemory
 // leaves.

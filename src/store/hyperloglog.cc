@@ -333,11 +333,13 @@ Draft::State Draft::raise(Mark mark) {
     end = put_run(end, spot.first + run.count - 1 - mark.index, run.rank);
     runs_bytes = size_t(end - runs);
   }
+  const size_t new_bytes = bytes().size() + runs_bytes - run.bytes;
   const bool grows = runs_bytes > run.bytes;
-  if (runs_bytes == 0 || (grows && bytes().size() + runs_bytes - run.bytes > sparse_bytes_max_)) {
+  if (runs_bytes == 0 || (grows && new_bytes > sparse_bytes_max_)) {
     const State state = make_dense();
     if (state == State::kGood) raise_dense(buffer_.data(), mark);
-    return state;
+    const bool stays = stays_damaged_ && runs_bytes > 0 && new_bytes <= kStringBytesMax;
+    if (state != State::kDamaged || !stays) return state;
   }
   if (!buffer_.reserve(kRunsBytesMax)) return State::kNoMemory;
   replace(spot.at, run.bytes, runs, runs_bytes);

@@ -26,11 +26,13 @@
 // A HyperLogLog may have been written to by any command on strings. Nothing here trusts it.
 #pragma once
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <string_view>
 
 #include "base/buffer.h"
+#include "base/limits.h"
 
 namespace ignix::hll {
 
@@ -76,8 +78,11 @@ class Draft {
  public:
   enum class State { kGood, kDamaged, kNoMemory };
 
-  // A sparse one becomes dense before it gets longer than `sparse_bytes_max`.
-  explicit Draft(uint64_t sparse_bytes_max) : sparse_bytes_max_(sparse_bytes_max) {}
+  // A sparse one becomes dense before it gets longer than `sparse_bytes_max`. One that cannot, for
+  // it is damaged, may stay as it is if it `stays_damaged`.
+  explicit Draft(uint64_t sparse_bytes_max, bool stays_damaged = false)
+      : sparse_bytes_max_(std::min<uint64_t>(sparse_bytes_max, kStringBytesMax)),
+        stays_damaged_(stays_damaged) {}
 
   // One of these first. Without elements; its stored estimate is 0.
   State make_empty();
@@ -105,6 +110,7 @@ class Draft {
   void join_values(size_t at);
 
   const uint64_t sparse_bytes_max_;
+  const bool stays_damaged_;
   Buffer buffer_;  // with one byte behind, zero, which takes up what is too long in damaged bytes
   Spot hint_;      // where find() may start: nothing before it has changed since it was there
 };

@@ -375,7 +375,8 @@ bool Keyspace::evict(int db, uint64_t hash, Ref ref, MayGo may_go, GoneSink& sin
   Stripe& stripe = stripes_[number];
   StripeGuard guard(*this, stripe);
   const FoundSlot found = table(db, number).find_ref(hash, ref);
-  if (!found || !may_go(*entry(ref))) return false;
+  // Another key of that chain may have its place by now.
+  if (!found || key(entry(ref)->key()).hash != hash || !may_go(*entry(ref))) return false;
   sink.gone(db, entry(ref)->key());
   const size_t bytes = entry(ref)->total_bytes();
   remove(db, number, hash, found);
