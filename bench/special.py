@@ -216,9 +216,11 @@ def run_load(bench):
             bench.fill(server, keys, VALUE_LENGTH)
             log, rdb = (bench.launcher.command(name, server.port, server.directory, aof, "everysec")
                         for aof in (True, False))
-            from_log = server.seconds_to_load(log)
+            from_log = statistics.median(server.seconds_to_load(log)
+                                         for _ in range(bench.o.repeat))
             server.ask("SAVE")
-            from_rdb = server.seconds_to_load(rdb)
+            from_rdb = statistics.median(server.seconds_to_load(rdb)
+                                         for _ in range(bench.o.repeat))
         finally:
             server.stop()
         bench.results[f"load/{name}"] = {"log": from_log, "rdb": from_rdb}
