@@ -199,6 +199,10 @@ void load_log(Process& process) {
   uint64_t size_bytes = 0;
   if (!load_aof(server, size_bytes, error)) die(process, error);
   if (size_bytes == 0) start_from_redis(process, size_bytes);
+  if (server.aof.is_doubtful()) {
+    log_notice("the last fsync of the append-only file has failed: writing it anew");
+    if (!server.persist.write_first_aof(size_bytes, error)) die(process, error);
+  }
   server.persist.set_rewritten_bytes(size_bytes);
   if (!server.aof.start(&server.ring, size_bytes, FsyncPolicy(server.config.appendfsync.load()),
                         on_log_progress, &process)) {
@@ -210,6 +214,16 @@ void load_dump_only(Process& process) {
   std::string error;
   bool found;
   if (!load_dump(process.server, found, error)) die(process, error);
+}
+
+// Puts a setting into effect that CONFIG SET may change meanwhile, and does so itself after that.
+template <typename Apply>
+void apply_setting(const std::atomic<int64_t>& setting, Apply apply) {
+  int64_t value;
+  do {
+    value = setting.load();
+    apply(value);
+  } while (setting.load() != value);
 }
 
 // A thread of its own, while the loops answer -LOADING. The main thread gets kLoadedSignal.
@@ -225,7 +239,10 @@ void* run_load(void* process) {
   p.server.keyspace.set_hurry(false);
   // Behind the loading: what was acknowledged is loaded, whatever the limit is now.
   p.server.loading.active.store(false, std::memory_order_seq_cst);
-  p.server.keyspace.set_limit_bytes(uint64_t(p.server.config.maxmemory.load()));
+  apply_setting(p.server.config.maxmemory,
+                [&](int64_t bytes) { p.server.keyspace.set_limit_bytes(uint64_t(bytes)); });
+  apply_setting(p.server.config.appendfsync,
+                [&](int64_t policy) { p.server.aof.set_policy(FsyncPolicy(policy)); });
   p.server.persist.set_loaded();
   p.loops[0]->wake();  // some may have expired
   pthread_kill(p.server.main_thread, kLoadedSignal);

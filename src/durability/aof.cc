@@ -28,48 +28,75 @@ timespec monotonic_after(int ms) {
   return at;
 }
 
-}  // namespace
-
-bool sync_directory_of(const std::string& path) {
+int open_directory_of(const std::string& path) {
   const size_t slash = path.rfind('/');
   const std::string directory = slash == std::string::npos ? "." : path.substr(0, slash + 1);
-  const int fd = open(directory.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-  if (fd < 0) return false;
+  return open(directory.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+}
+
+// Closes it. False with errno.
+bool sync_directory(int fd) {
   const int error = fsync(fd) == 0 || errno == EINVAL ? 0 : errno;  // EINVAL: no such need there
   close(fd);
   errno = error;
   return error == 0;
 }
 
+bool is_named(int fd, const std::string& path) {
+  struct stat open_file, named;
+  return fstat(fd, &open_file) == 0 && stat(path.c_str(), &named) == 0 &&
+         open_file.st_dev == named.st_dev && open_file.st_ino == named.st_ino;
+}
+
+}  // namespace
+
+// The directory is opened first: where that fails nothing has changed.
+Renamed rename_durably(const std::string& from, const std::string& to) {
+  const int directory = open_directory_of(to);
+  if (directory < 0) return Renamed::kNo;
+  if (rename(from.c_str(), to.c_str()) != 0) {
+    const int error = errno;
+    close(directory);
+    errno = error;
+    return Renamed::kNo;
+  }
+  return sync_directory(directory) ? Renamed::kYes : Renamed::kNotOnDisk;
+}
+
 Aof::~Aof() {
   if (fd_ >= 0) close(fd_);
 }
 
-bool Aof::open(const std::string& path, std::string& error) {
-  const bool existed = access(path.c_str(), F_OK) == 0;
+// Opens and locks it, or says what cannot be done.
+std::string Aof::open_locked(const std::string& path) {
   fd_ = ::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0644);
-  if (fd_ < 0) {
-    error = "cannot open the append-only file '" + path + "': " + strerror(errno);
-    return false;
-  }
+  if (fd_ < 0) return "cannot open the append-only file '" + path + "': " + strerror(errno);
   struct stat file;
   if (fstat(fd_, &file) != 0 || !S_ISREG(file.st_mode)) {
-    error = "cannot use the append-only file '" + path + "': not a regular file";
-    close(fd_);
-    fd_ = -1;
-    return false;
+    return "cannot use the append-only file '" + path + "': not a regular file";
   }
   if (flock(fd_, LOCK_EX | LOCK_NB) != 0) {
-    error = "cannot lock the append-only file '" + path +
-            "': " + (errno == EWOULDBLOCK ? "another Ignix uses it" : strerror(errno));
-    close(fd_);
-    fd_ = -1;
-    return false;
+    return "cannot lock the append-only file '" + path +
+           "': " + (errno == EWOULDBLOCK ? "another Ignix uses it" : strerror(errno));
   }
-  // What a killed server had written may not have come to the disk yet, but is served from now on.
-  if ((!existed && !sync_directory_of(path)) || fdatasync(fd_) != 0) {
-    error = "cannot fsync the append-only file '" + path + "': " + strerror(errno);
+  return {};
+}
+
+bool Aof::open(const std::string& path, std::string& error) {
+  error = open_locked(path);
+  // Another server, which is about to end, may have put a new file in its place meanwhile.
+  while (error.empty() && !is_named(fd_, path)) {
     close(fd_);
+    error = open_locked(path);
+  }
+  // What a killed server had written, and its name, may not have come to the disk yet, but is
+  // served from now on.
+  const int directory = error.empty() ? open_directory_of(path) : -1;
+  if (error.empty() && (directory < 0 || !sync_directory(directory) || fdatasync(fd_) != 0)) {
+    error = "cannot fsync the append-only file '" + path + "': " + strerror(errno);
+  }
+  if (!error.empty()) {
+    if (fd_ >= 0) close(fd_);
     fd_ = -1;
     return false;
   }
@@ -80,6 +107,17 @@ bool Aof::open(const std::string& path, std::string& error) {
 void Aof::adopt(int fd) {
   close(fd_);
   fd_ = fd;
+  unlink(mark_path().c_str());
+}
+
+std::string Aof::mark_path() const { return path_ + ".fsync-failed"; }
+
+bool Aof::is_doubtful() const { return access(mark_path().c_str(), F_OK) == 0; }
+
+// After a power failure the mark may be gone, and with it what was only in memory.
+void Aof::mark_as_doubtful() {
+  const int fd = ::open(mark_path().c_str(), O_WRONLY | O_CREAT | O_CLOEXEC, 0644);
+  if (fd >= 0) close(fd);
 }
 
 bool Aof::start(LogRing* ring, uint64_t size_bytes, FsyncPolicy policy, void (*on_progress)(void*),
@@ -162,6 +200,8 @@ void Aof::sleep_until_notified(int timeout_ms) {
 
 // Once for each kind of trouble, and once when all is over.
 void Aof::report(Trouble trouble, int error) {
+  // Before anybody can know of it.
+  if (trouble == kSyncing && error && !fsync_failure()) mark_as_doubtful();
   if (failures_[trouble].exchange(error) == error) return;
   // Both threads report. Under the lock the last one sees what both have said.
   pthread_mutex_lock(&lock_);
@@ -300,15 +340,17 @@ void Aof::switch_files() {
 const char* Aof::switch_to_new_file() {
   Switch& request = *switch_.load();
   // What the old file reads as may not be what was written there.
-  if (fsync_failure() && size_bytes() > request.from) return "its fsync has failed meanwhile";
+  const bool reads_old = size_bytes() > request.from;
+  if (reads_old && !fsync_failure() && fdatasync(fd_) != 0) report(kSyncing, errno);
+  if (reads_old && fsync_failure()) return "its fsync has failed meanwhile";
   if (size_bytes() > request.copied && !copy_bytes(fd_, request.copied, size_bytes(), request.fd)) {
     return strerror(errno);
   }
   const off_t size = lseek(request.fd, 0, SEEK_END);
-  if (size < 0 || fdatasync(request.fd) != 0 || rename(request.name.c_str(), path_.c_str()) != 0) {
-    return strerror(errno);
-  }
-  const int error = sync_directory_of(path_) ? 0 : errno;
+  if (size < 0 || fdatasync(request.fd) != 0) return strerror(errno);
+  const Renamed renamed = rename_durably(request.name, path_);
+  if (renamed == Renamed::kNo) return strerror(errno);
+  const int error = renamed == Renamed::kYes ? 0 : errno;
   skip_to(request.from);
   request.old_fd = fd_;
   fd_ = request.fd;
@@ -316,6 +358,7 @@ const char* Aof::switch_to_new_file() {
   size_bytes_ = synced_bytes_ = uint64_t(size);
   base_bytes_ = uint64_t(size) - ring_->taken();
   if (!error) synced_ = ring_->taken();
+  if (!error) unlink(mark_path().c_str());
   report(kSyncing, error);
   return nullptr;
 }
@@ -361,14 +404,15 @@ void Aof::write_loop() {
   }
 }
 
-// Once a second, and sooner where somebody waits for it.
+// Once a second, and sooner where somebody waits for it. With kAlways there is something to do when
+// it was kEverysec until now.
 void Aof::sync_loop() {
   while (!stopping_) {
     pthread_mutex_lock(&lock_);
     const timespec until = monotonic_after(1000);
     if (!stopping_ && !sync_is_due()) pthread_cond_timedwait(&second_, &lock_, &until);
     pthread_mutex_unlock(&lock_);
-    if (policy() != FsyncPolicy::kEverysec && !sync_is_due()) continue;
+    if (policy() == FsyncPolicy::kNo && !sync_is_due()) continue;
     const uint64_t before = synced();
     sync();
     if (synced() != before) on_progress_(context_);

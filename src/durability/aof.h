@@ -4,7 +4,8 @@
 // After an fsync that failed nobody knows what of the file is on the disk: the kernel may have
 // dropped the pages and call them clean, so that the next fsync succeeds and means nothing. The
 // file is not fsynced again then, nor is anything acknowledged that needs it, until another one,
-// written from memory, has taken its place.
+// written from memory, has taken its place. Until then an empty file with its name and
+// ".fsync-failed" says so to the next server, if this one ends.
 //
 // The format is Redis's: commands in RESP, one behind the other (see durability/ring.h for the
 // choice of the database). A file is locked (flock) as long as a server has it open.
@@ -22,8 +23,10 @@ namespace ignix {
 
 enum class FsyncPolicy { kAlways, kEverysec, kNo };
 
-// A new name is on the disk only when its directory is. False with errno.
-bool sync_directory_of(const std::string& path);
+// The file takes the place of the one called `to`. A new name is on the disk only when its
+// directory is. If it is not kYes, with errno.
+enum class Renamed { kNo, kNotOnDisk, kYes };
+Renamed rename_durably(const std::string& from, const std::string& to);
 
 class Aof {
  public:
@@ -33,6 +36,8 @@ class Aof {
   // nothing has changed.
   bool open(const std::string& path, std::string& error);
   int fd() const { return fd_; }
+  // Whether the last server's fsync of the file failed: what it reads as may not be on the disk.
+  bool is_doubtful() const;
   // Before start(): another file, locked and under the same name by now, instead of the one opened.
   void adopt(int fd);
   const std::string& path() const { return path_; }
@@ -84,6 +89,9 @@ class Aof {
  private:
   enum Trouble { kWriting, kSyncing };
 
+  std::string open_locked(const std::string& path);
+  std::string mark_path() const;
+  void mark_as_doubtful();
   static void* run_writer(void* self);
   static void* run_syncer(void* self);
   void write_loop();

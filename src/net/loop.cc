@@ -104,10 +104,10 @@ void Loop::turn() {
   finish_all();
   close_killed();
   close_overdue();
-  close_all_dead();
   // Behind the closing, which makes room below maxclients.
   adopt_all();
   accept_all();
+  close_all_dead();
   expire();
   maintain();
   tell_status();

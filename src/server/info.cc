@@ -159,7 +159,8 @@ void persistence_section(Text& text, Server& server) {
   if (!enabled) return;
   text.field("aof_current_size", server.aof.size_bytes());
   text.field("aof_base_size", persist.rewritten_bytes());
-  text.field("aof_buffer_length", server.ring.tail() - server.ring.taken());
+  const uint64_t taken = server.ring.taken();  // before the tail, which it follows
+  text.field("aof_buffer_length", server.ring.tail() - taken);
 }
 
 // Stale are keys that have expired and are still there: what the last walk over them has found.

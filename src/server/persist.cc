@@ -33,15 +33,13 @@ int make_file(const std::string& name, std::string& error) {
 }
 
 bool put_in_place(const std::string& from, const std::string& to, std::string& error) {
-  if (rename(from.c_str(), to.c_str()) != 0) {
+  const Renamed renamed = rename_durably(from, to);
+  if (renamed == Renamed::kNo) {
     error = "cannot rename '" + from + "' to '" + to + "': " + strerror(errno);
-    return false;
-  }
-  if (!sync_directory_of(to)) {
+  } else if (renamed == Renamed::kNotOnDisk) {
     error = "cannot fsync the directory of '" + to + "': " + strerror(errno);
-    return false;
   }
-  return true;
+  return renamed == Renamed::kYes;
 }
 
 }  // namespace
@@ -233,7 +231,8 @@ Persist::Job Persist::take_scheduled() {
 void Persist::look() {
   // While another loop is at it, for SAVE perhaps, this one looks again at its next turn.
   if (pthread_mutex_trylock(&lock_) != 0) return;
-  attention_.store(false, std::memory_order_relaxed);
+  // What has been asked for by now is seen below; what is asked for later raises it again.
+  attention_.exchange(false, std::memory_order_acq_rel);
   if (running() != kNone && finished_.load(std::memory_order_acquire)) join();
   if (running() == kNone) {
     const Job job = take_scheduled();
