@@ -20,11 +20,11 @@ BASELINK  := -static-libgcc -static-libstdc++
 bin       :=
 endif
 
-objects := $(patsubst %.cc,build/$(flavour)/%.o,$(wildcard src/*.cc src/*/*.cc))
+objects := $(patsubst %.cc,build/$(flavour)/%.o,$(sort $(wildcard src/*.cc src/*/*.cc)))
 mains   := build/$(flavour)/src/main.o build/$(flavour)/src/check.o
 library := $(filter-out $(mains),$(objects))
 archive := build/$(flavour)/ignix.a
-tests   := $(patsubst %.cc,build/$(flavour)/%.o,$(filter-out test/faulty_disk.cc,$(wildcard test/*.cc)))
+tests   := $(patsubst %.cc,build/$(flavour)/%.o,$(filter-out test/faulty_disk.cc,$(sort $(wildcard test/*.cc))))
 benches := $(patsubst bench/%.cc,build/$(flavour)/bench-%,$(wildcard bench/*.cc))
 server  := $(bin)ignix
 checker := $(bin)ignix-check

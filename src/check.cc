@@ -14,6 +14,7 @@
 #include <string>
 #include <string_view>
 
+#include "base/descriptors.h"
 #include "base/number.h"
 #include "base/quote.h"
 #include "base/version.h"
@@ -61,7 +62,8 @@ struct Findings {
   bool is_aof() const { return has_records || aof_base; }
   // Neither format, as far as can be told.
   bool is_strange() const {
-    return state == State::kDamaged && !has_rdb && good_bytes == 0 && damage_offset == 0;
+    const bool is_odd = state == State::kDamaged || state == State::kZeros;
+    return is_odd && !has_rdb && good_bytes == 0 && damage_offset == 0;
   }
   uint64_t lost_bytes() const { return file_bytes - good_bytes; }
 };
@@ -299,7 +301,8 @@ std::string state_text(const Findings& findings) {
 
 std::string report_text(const Findings& findings) {
   if (findings.is_strange()) {
-    return "neither an append-only file nor an RDB file, or damaged at byte 0: " + findings.what;
+    return "neither an append-only file nor an RDB file, or damaged at byte 0: " +
+           (findings.state == State::kZeros ? "zeros" : findings.what);
   }
   return kind_text(findings) + ", " + count_text(findings.file_bytes, "byte") + ": " +
          state_text(findings);
@@ -439,6 +442,7 @@ int parse_options(int argc, char** argv, Options& options, int& first) {
 }  // namespace
 
 int main(int argc, char** argv) {
+  fill_standard_descriptors();
   std::set_new_handler(out_of_memory);
   Options options;
   int first;

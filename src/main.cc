@@ -8,6 +8,7 @@
 #include <string.h>
 #include <sys/random.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -18,6 +19,7 @@
 
 #include "base/clock.h"
 #include "base/cpus.h"
+#include "base/descriptors.h"
 #include "base/libc_heap.h"
 #include "base/log.h"
 #include "base/memory.h"
@@ -58,6 +60,7 @@ void remove_pid_file(const Process& process) {
 [[noreturn]] void die(Process& process, const std::string& error) {
   process.listeners.close_all();
   remove_pid_file(process);
+  if (!process.server.config.logfile.empty()) log_warning("%s", error.c_str());
   die(error);
 }
 
@@ -114,7 +117,8 @@ void configure(int argc, char** argv, Config& config) {
 }
 
 // Room for maxclients, as far as the limit on descriptors can be raised.
-void raise_descriptor_limit(Server& server) {
+void raise_descriptor_limit(Process& process) {
+  Server& server = process.server;
   const std::string& addresses = server.config.bind;
   const uint64_t listeners = uint64_t(std::count(addresses.begin(), addresses.end(), ' ')) + 1 +
                              !server.config.unixsocket.empty();
@@ -129,11 +133,16 @@ void raise_descriptor_limit(Server& server) {
     if (setrlimit(RLIMIT_NOFILE, &raised) == 0) limit = raised;
   }
   if (limit.rlim_cur < wanted) {
-    const uint64_t possible = limit.rlim_cur > 2 * reserved ? limit.rlim_cur - reserved : 0;
+    if (limit.rlim_cur <= reserved) {
+      die(process, "the limit on open files (" + std::to_string(limit.rlim_cur) +
+                       ") leaves no room for clients: the server itself needs " +
+                       std::to_string(reserved));
+    }
+    const uint64_t possible = limit.rlim_cur - reserved;
     log_warning("maxclients is %lld, but the limit on open files (%llu) leaves room for %llu",
                 (long long)server.config.maxclients.load(), (unsigned long long)limit.rlim_cur,
                 (unsigned long long)possible);
-    if (possible) server.config.maxclients = int64_t(possible);
+    server.config.maxclients = int64_t(possible);
   }
 }
 
@@ -197,8 +206,11 @@ void load_log(Process& process) {
   Server& server = process.server;
   std::string error;
   uint64_t size_bytes = 0;
+  // Where something was logged, if it was torn from the start, nothing older takes its place.
+  struct stat file;
+  const bool nothing_logged = fstat(server.aof.fd(), &file) == 0 && file.st_size == 0;
   if (!load_aof(server, size_bytes, error)) die(process, error);
-  if (size_bytes == 0) start_from_redis(process, size_bytes);
+  if (nothing_logged) start_from_redis(process, size_bytes);
   if (server.aof.is_doubtful()) {
     log_notice("the last fsync of the append-only file has failed: writing it anew");
     if (!server.persist.write_first_aof(size_bytes, error)) die(process, error);
@@ -287,8 +299,10 @@ void write_pid_file(Process& process) {
   if (!file)
     return log_warning("cannot write the pid file '%s': %s", path.c_str(), strerror(errno));
   process.has_pid_file = true;
-  fprintf(file, "%d\n", int(getpid()));
-  fclose(file);
+  const bool written = fprintf(file, "%d\n", int(getpid())) > 0;
+  if (fclose(file) != 0 || !written) {
+    log_warning("cannot write the pid file '%s': %s", path.c_str(), strerror(errno));
+  }
 }
 
 sigset_t handled_signals() {
@@ -336,6 +350,7 @@ void wait_for_load(Process& process) {
     log_notice("received %s while loading, stopping", name_of(signal));
     process.listeners.close_all();
     remove_pid_file(process);
+    if (process.server.config.appendonly) process.server.persist.remove_unfinished();
     _exit(0);
   }
 }
@@ -408,6 +423,7 @@ int stop(Process& process) {
 }  // namespace
 
 int main(int argc, char** argv) {
+  fill_standard_descriptors();
   std::set_new_handler(end_without_memory);
   keep_heap_small();
   print_and_exit_if_asked(argc, argv);
@@ -429,7 +445,7 @@ int main(int argc, char** argv) {
   server.executable = own_path(argv[0]);
   server.loop_count = int(server.config.threads);
   log_notice("Ignix %s starts, process %d, %d threads", kVersion, int(getpid()), server.loop_count);
-  raise_descriptor_limit(server);
+  raise_descriptor_limit(process);
 
   // The listeners come first: a second server on the same port must touch no file.
   std::string error;

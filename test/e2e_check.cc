@@ -55,6 +55,15 @@ std::string small_rdb() {
          std::string("\0\5short\xc0\7", 9) + "\xff" + checksum;
 }
 
+// What it says does not go into the file that got the number of a closed descriptor.
+TEST(check, closed_standard_error) {
+  const std::string damaged = small_rdb().substr(0, 30);
+  const std::string path = new_file(damaged);
+  run_program(
+      {"/bin/sh", "-c", "exec '" + check_path() + "' --fix --yes " + path + " <&- >&- 2>&-"});
+  CHECK(read_file(path) == damaged);
+}
+
 TEST(check, whole_files) {
   expect_state("", 0, "append-only file, 0 records, 0 bytes: whole");
   expect_state(kFirst, 0, "append-only file, 1 record, 27 bytes: whole");
@@ -126,6 +135,9 @@ TEST(check, damaged_files) {
   expect_part(run_check({new_file(kFirst + encode({"SELECT", "x"}))}), 1,
               "at byte 27: a SELECT of no database");
   expect_part(run_check({new_file("# a text\n")}), 1, "neither an append-only file nor an RDB");
+  const std::string zeros = new_file(std::string(100, '\0'));
+  expect_part(run_check({"--fix", "--yes", zeros}), 1, "damaged at byte 0: zeros");
+  CHECK_EQ(read_file(zeros).size(), 100u);
 }
 
 TEST(check, damaged_rdb_files) {

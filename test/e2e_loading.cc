@@ -201,6 +201,51 @@ TEST(loading, transactions) {
   }
 }
 
+// What cannot be loaded here is not called damaged.
+TEST(loading, no_such_database) {
+  std::string file;
+  append_encoded({"SELECT", "5"}, &file);
+  append_encoded({"SET", "a", "1"}, &file);
+  Server server({.arguments = {"--databases", "2"}, .appendonly = true});
+  write_file(server.dir() + "/ignix.aof", file);
+  CHECK(!server.try_start());
+  CHECK(server.log().find("see --databases") != std::string::npos);
+  CHECK(server.log().find("damaged") == std::string::npos);
+}
+
+// A log of which nothing is left was a log all the same: what is older does not come back.
+TEST(loading, torn_from_its_start) {
+  for (const std::string& torn : {std::string(100, '\0'), std::string("*3\r\n$3\r\nSE")}) {
+    Server server({.appendonly = true});
+    {
+      Server before({.arguments = {"--appendonly", "no"}, .dir = server.dir()});
+      before.start();
+      Client client(before);
+      CHECK_EQ(client.command({"SET", "old", "1"}), kOk);
+      CHECK_EQ(client.command({"SAVE"}), kOk);
+    }
+    write_file(server.dir() + "/ignix.aof", torn);
+    server.start();
+    Client client(server);
+    CHECK_EQ(client.command({"DBSIZE"}), integer(0));
+  }
+}
+
+TEST(loading, more_behind_a_snapshot) {
+  Server server({.arguments = {"--appendonly", "no"}});
+  server.start();
+  Client client(server);
+  CHECK_EQ(client.command({"SET", "a", "1"}), kOk);
+  CHECK_EQ(client.command({"SAVE"}), kOk);
+  server.kill9();
+  const std::string path = server.dir() + "/dump.rdb";
+  const std::string more = read_file(path) + encode({"SET", "b", "2"});
+  write_file(path, more);
+  CHECK(!server.try_start());
+  CHECK(server.log().find("goes on behind its end") != std::string::npos);
+  CHECK(read_file(path) == more);
+}
+
 TEST(loading, damaged_transactions) {
   const std::vector<std::vector<std::string>> files[] = {
       {{"EXEC"}},

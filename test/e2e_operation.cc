@@ -62,6 +62,9 @@ TEST(operation, bad_values) {
   expect_usage_error({"--maxclients", "99999999999999999999"}, {"maxclients"});
   expect_usage_error({"--proto-max-bulk-len", "12xb"}, {"proto-max-bulk-len", "12xb"});
   expect_usage_error({"--timeout", "-5"}, {"timeout", "-5"});
+  expect_usage_error({"--dbfilename", "ignix.aof"}, {"dbfilename", "ignix.aof"});
+  expect_usage_error({"--appendfilename", "a", "--dbfilename", "a.rewrite"}, {"a.rewrite"});
+  expect_usage_error({"--aclfile", "users.acl"}, {"aclfile"});
 }
 
 TEST(operation, places_that_cannot_be_used) {
@@ -279,6 +282,27 @@ TEST(operation, background) {
   for (int i = 0; i < 1'000'000 && file_exists(dir + "/pid"); i++) {
   }
   CHECK(!file_exists(dir + "/pid"));
+}
+
+// What is written to them does not go into the file that got their number.
+TEST(operation, standard_descriptors_that_are_closed) {
+  const std::string dir = fresh_dir("closed"), aof = encode({"SET", "a", "1"});
+  write_file(dir + "/ignix.aof", aof);
+  const std::string command = "exec '" + ignix_path() + "' --port 0 --unixsocket " + dir +
+                              "/socket --threads 1 --dir " + dir + " <&- >&- 2>&- &";
+  CHECK_EQ(run_program({"/bin/sh", "-c", command}).status, 0);
+  Client client;
+  for (int i = 0; i < 3'000'000 && !client.connect_unix(dir + "/socket"); i++) {
+  }
+  std::string reply;
+  while ((reply = client.command({"GET", "a"})).starts_with("-LOADING")) continue;
+  CHECK_EQ(reply, bulk("1"));
+  CHECK_EQ(client.command({"SHUTDOWN"}), Client::kClosed);
+  CHECK(read_file(dir + "/ignix.aof") == aof);
+}
+
+TEST(operation, too_few_descriptors) {
+  expect_refused({.descriptors = 33}, {"limit on open files", "33"});
 }
 
 TEST(operation, pid_file_of_a_failed_start_goes) {

@@ -92,7 +92,9 @@ bool Aof::open(const std::string& path, std::string& error) {
   // What a killed server had written, and its name, may not have come to the disk yet, but is
   // served from now on.
   const int directory = error.empty() ? open_directory_of(path) : -1;
-  if (error.empty() && (directory < 0 || !sync_directory(directory) || fdatasync(fd_) != 0)) {
+  if (error.empty() && (directory < 0 || !sync_directory(directory))) {
+    error = "cannot fsync the directory of the append-only file '" + path + "': " + strerror(errno);
+  } else if (error.empty() && fdatasync(fd_) != 0) {
     error = "cannot fsync the append-only file '" + path + "': " + strerror(errno);
   }
   if (!error.empty()) {
@@ -117,6 +119,7 @@ bool Aof::is_doubtful() const { return access(mark_path().c_str(), F_OK) == 0; }
 // After a power failure the mark may be gone, and with it what was only in memory.
 void Aof::mark_as_doubtful() {
   const int fd = ::open(mark_path().c_str(), O_WRONLY | O_CREAT | O_CLOEXEC, 0644);
+  if (fd < 0) log_warning("cannot create '%s': %s", mark_path().c_str(), strerror(errno));
   if (fd >= 0) close(fd);
 }
 

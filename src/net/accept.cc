@@ -48,6 +48,7 @@ void set_socket_options(int fd, const sockaddr_storage& peer, int keepalive_seco
   setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
   if (is_loopback(peer)) setsockopt(fd, IPPROTO_TCP, TCP_CONGESTION, "reno", 4);
   if (keepalive_seconds <= 0) return;
+  keepalive_seconds = std::min(keepalive_seconds, 32767);  // the most that Linux takes
   int probe_seconds = std::max(1, keepalive_seconds / 3), probes = 3;
   setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof on);
   setsockopt(fd, IPPROTO_TCP, TCP_KEEPIDLE, &keepalive_seconds, sizeof keepalive_seconds);

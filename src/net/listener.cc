@@ -65,12 +65,13 @@ bool retry(Try attempt) {
 Listeners::~Listeners() { close_all(); }
 
 void Listeners::close_all() {
+  // First: once the socket is closed a successor may put its own there.
+  if (!unix_path_.empty()) unlink(unix_path_.c_str());
+  unix_path_.clear();
   for (auto& set : sets_) {
     for (int fd : set) close(fd);
     set.clear();
   }
-  if (!unix_path_.empty()) unlink(unix_path_.c_str());
-  unix_path_.clear();
 }
 
 void Listeners::describe(const std::string& where) {

@@ -258,7 +258,8 @@ constexpr const char* kIgnored[] = {
     "activerehashing",
     "active-defrag-*",
     "active-expire-effort",
-    "acl*",
+    "acllog-max-len",
+    "acl-pubsub-default",
     "always-show-logo",
     "aof-rewrite-incremental-fsync",
     "aof-timestamp-enabled",
@@ -510,6 +511,15 @@ bool apply_file(Config& config, const std::string& path, std::vector<std::string
   return true;
 }
 
+// A snapshot is not to take the place of the log.
+bool names_differ(const Config& config, std::string& error) {
+  const std::string& log = config.appendfilename;
+  if (config.dbfilename != log && config.dbfilename != log + ".rewrite") return true;
+  error = "dbfilename is '" + config.dbfilename +
+          "', which is the append-only file's, or that of " + "its rewriting";
+  return false;
+}
+
 bool is_option(const char* word) { return word[0] == '-' && word[1] == '-' && word[2] != '\0'; }
 
 }  // namespace
@@ -536,7 +546,7 @@ bool load_config(int argc, char** argv, Config& config, std::vector<std::string>
     while (i < argc && !is_option(argv[i])) words.push_back(argv[i++]);
     if (!apply(config, words, ignored, error)) return false;
   }
-  return true;
+  return names_differ(config, error);
 }
 
 std::vector<std::pair<std::string, std::string>> config_get(const Config& config,

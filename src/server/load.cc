@@ -43,6 +43,7 @@ bool select_database_zero(const LogFile& file, uint64_t& size_bytes, std::string
   const ssize_t written =
       pwrite(file.fd, kSelectZero.data(), kSelectZero.size(), off_t(size_bytes));
   if (written != ssize_t(kSelectZero.size())) {
+    if (written >= 0) errno = ENOSPC;
     error = "cannot write to '" + file.name + "': " + strerror(errno);
     return false;
   }
@@ -79,20 +80,27 @@ bool load_aof(Server& server, uint64_t& size_bytes, std::string& error) {
 
 bool load_dump(Server& server, bool& found, std::string& error) {
   const std::string& name = server.config.dbfilename;
+  struct stat file;
+  if (stat(name.c_str(), &file) == 0 && !S_ISREG(file.st_mode)) {  // to open a pipe would wait
+    error = "cannot read '" + name + "': not a regular file";
+    return false;
+  }
   const int fd = open(name.c_str(), O_RDONLY | O_CLOEXEC);
   found = fd >= 0;
   if (!found && errno == ENOENT) return true;
-  struct stat file;
-  if (!found || fstat(fd, &file) != 0 || !S_ISREG(file.st_mode)) {
-    error = "cannot read '" + name + "': " + (found ? "not a regular file" : strerror(errno));
+  if (!found || fstat(fd, &file) != 0) {
+    error = "cannot read '" + name + "': " + strerror(errno);
     if (found) close(fd);
     return false;
   }
   uint64_t end;
-  const bool loaded =
-      load_rdb(server, fd, uint64_t(file.st_size), "'" + name + "'", true, end, error);
+  const uint64_t bytes = uint64_t(file.st_size);
+  const bool loaded = load_rdb(server, fd, bytes, "'" + name + "'", true, end, error);
   close(fd);
-  return loaded;
+  if (!loaded || end == bytes) return loaded;
+  error = "'" + name + "' goes on behind its end, byte " + std::to_string(end) +
+          ": if it is an append-only file, see --appendfilename; it was left as it is";
+  return false;
 }
 
 }  // namespace ignix

@@ -28,8 +28,8 @@ class LoadProgress {
 
 // Runs every record of server.aof, behind the RDB part that a rewritten file begins with. A torn
 // last record is cut off, with a log line, if aof-load-truncated allows it. `size_bytes` is then
-// the file's length. False, with one line in `error`, if the file is damaged or cannot be read; the
-// file has not been changed.
+// the file's length. False, with one line in `error`, if the file is damaged, cannot be read, or,
+// having been cut, cannot be brought to the disk; but for that it has not been changed.
 bool load_aof(Server& server, uint64_t& size_bytes, std::string& error);
 
 // Loads `dbfilename`, if there is such a file; `found` says so. False, with one line in `error`, as

@@ -22,6 +22,23 @@ bool damaged(const LogFile& file, uint64_t offset, const std::string& what, std:
   return false;
 }
 
+bool cannot_load(const LogFile& file, uint64_t offset, const std::string& why, std::string& error) {
+  error = file.what() + " cannot be loaded: at byte " + std::to_string(offset) + ": " + why;
+  return false;
+}
+
+// A record did not work. That is no damage where it is for want of memory or of databases.
+bool refused(const LogFile& file, const RecordRunner& runner, std::string& error) {
+  const std::string& what = runner.what();
+  if (what.starts_with("-OOM")) {
+    return cannot_load(file, runner.failed_offset(), "out of memory", error);
+  }
+  if (what == "-ERR DB index is out of range") {
+    return cannot_load(file, runner.failed_offset(), "no such database; see --databases", error);
+  }
+  return damaged(file, runner.failed_offset(), what, error);
+}
+
 // From byte `offset` on, where the descriptor stands.
 bool load_records(Server& server, const LogFile& file, uint64_t offset, LogEnd& end,
                   std::string& error) {
@@ -39,7 +56,8 @@ bool load_records(Server& server, const LogFile& file, uint64_t offset, LogEnd& 
     progress.show(++records, reader.offset());
   }
   runner.finish();
-  if (runner.failed()) return damaged(file, runner.failed_offset(), runner.what(), error);
+  if (runner.failed()) return refused(file, runner, error);
+  if (result == Result::kFailed) return cannot_load(file, reader.offset(), reader.error(), error);
   const bool zeros =
       result == Result::kDamaged && ends_in_zeros(file.fd, reader.offset(), file.bytes);
   if (result != Result::kEnd && result != Result::kTruncated && !zeros) {

@@ -146,8 +146,12 @@ bool Persist::run_save(std::string& error) {
   return true;
 }
 
+std::string Persist::rewrite_name() const { return server_.config.appendfilename + ".rewrite"; }
+
+void Persist::remove_unfinished() const { unlink(rewrite_name().c_str()); }
+
 bool Persist::run_rewrite(std::string& error) {
-  const std::string name = server_.config.appendfilename + ".rewrite";
+  const std::string name = rewrite_name();
   const int fd = make_file(name, error);
   std::string unused;
   bool good = snapshot_->write(fd, true, fd < 0 ? unused : error) && fd >= 0;
@@ -187,12 +191,13 @@ bool Persist::save_now(std::string& error) {
 }
 
 bool Persist::write_first_aof(uint64_t& size_bytes, std::string& error) {
-  const std::string name = server_.config.appendfilename + ".rewrite";
+  const std::string name = rewrite_name();
   const int fd = make_file(name, error);
   if (fd < 0) return false;
   Snapshot snapshot(server_.keyspace, progress_, snapshot_options());
   snapshot.begin(nullptr, nullptr);
   bool good = snapshot.write(fd, true, error);
+  if (!good) error = "cannot write '" + name + "': " + error;
   if (good && flock(fd, LOCK_EX | LOCK_NB) != 0) {
     error = "cannot lock '" + name + "': " + strerror(errno);
     good = false;
@@ -327,6 +332,7 @@ void schedule_in_transaction(Call& call, Persist::Job job, const char* scheduled
 }
 
 constexpr const char* kSaving = "ERR Background save already in progress";
+constexpr const char* kRewriting = "ERR Background append only file rewriting already in progress";
 
 void start_or_fail(Call& call, Persist::Job job, const char* done) {
   std::string error;
@@ -338,7 +344,8 @@ void start_or_fail(Call& call, Persist::Job job, const char* done) {
 
 void run_save(Call& call) {
   Persist& persist = call.env.server->persist;
-  if (persist.running() != Persist::kNone) return call.reply.error(kSaving);
+  if (persist.running() == Persist::kSave) return call.reply.error(kSaving);
+  if (persist.running() == Persist::kRewrite) return call.reply.error(kRewriting);
   std::string error;
   if (!persist.save_now(error)) return call.reply.errorf("ERR %s", error.c_str());
   call.reply.ok();
@@ -373,7 +380,7 @@ void run_bgrewriteaof(Call& call) {
     return call.reply.error("ERR There is no append-only file: appendonly is no");
   }
   if (server.persist.running() == Persist::kRewrite) {
-    return call.reply.error("ERR Background append only file rewriting already in progress");
+    return call.reply.error(kRewriting);
   }
   if (call.env.in_transaction) {
     return schedule_in_transaction(call, Persist::kRewrite,

@@ -28,14 +28,16 @@ class Persist {
   bool any_scheduled() const { return scheduled_.load(std::memory_order_relaxed) != 0; }
 
   // A loop, which holds no lock, while nothing is running. False, with `error`, if there is no
-  // thread or no file to be had.
+  // thread to be had.
   bool start(Job job, std::string& error);
   // The same, and waits for it. The loop's clients wait as well. Also the main thread, while there
   // are no loops.
   bool save_now(std::string& error);
   // Makes the keyspace the beginning of the append-only file, which is open and not yet started.
-  // The main thread, before the loops.
+  // The loading thread.
   bool write_first_aof(uint64_t& size_bytes, std::string& error);
+  // What that has left, if the process ends meanwhile.
+  void remove_unfinished() const;
   // To be started when nothing is running. Any thread.
   void schedule(Job job);
 
@@ -68,6 +70,7 @@ class Persist {
   void set_loaded();
 
  private:
+  std::string rewrite_name() const;
   static constexpr unsigned bit_of(Job job) { return 1u << job; }
   static int64_t now_seconds();
   static void* run_thread(void* self);

@@ -137,6 +137,8 @@ void RecordRunner::add_narrow(const Command& command, uint64_t offset) {
 void RecordRunner::dispatch() {
   run_own();
   if (lane_failed_.load(std::memory_order_relaxed)) wait_for_lanes();
+  // A chunk without records may still hold what those before it look at.
+  if (open_->count == 0 && open_->groups.empty() && open_->buffer.empty()) return;
   pool_.run(
       [](void* self, size_t chunk, int worker) {
         RecordRunner& runner = *static_cast<RecordRunner*>(self);
