@@ -60,7 +60,7 @@ TEST(check, closed_standard_error) {
   const std::string damaged = small_rdb().substr(0, 30);
   const std::string path = new_file(damaged);
   run_program(
-      {"/bin/sh", "-c", "exec '" + check_path() + "' --fix --yes " + path + " <&- >&- 2>&-"});
+      {"/bin/sh", "-c", "exec '" + check_path() + "' --fix --yes " + path + " </dev/null >/dev/null 2>&-"});
   CHECK(read_file(path) == damaged);
 }
 

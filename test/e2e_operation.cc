@@ -289,7 +289,7 @@ TEST(operation, standard_descriptors_that_are_closed) {
   const std::string dir = fresh_dir("closed"), aof = encode({"SET", "a", "1"});
   write_file(dir + "/ignix.aof", aof);
   const std::string command = "exec '" + ignix_path() + "' --port 0 --unixsocket " + dir +
-                              "/socket --threads 1 --dir " + dir + " <&- >&- 2>&- &";
+                              "/socket --threads 1 --dir " + dir + " </dev/null >&- 2>&- &";
   CHECK_EQ(run_program({"/bin/sh", "-c", command}).status, 0);
   Client client;
   for (int i = 0; i < 3'000'000 && !client.connect_unix(dir + "/socket"); i++) {
