@@ -722,6 +722,68 @@ TEST(differential, command_properties) {
   if (!text.empty()) FAIL(text);
 }
 
+// How many changes a command counts as, for the rules of `save`.
+TEST(differential, changes_are_counted) {
+  need_redis();
+  Server ignix({.program = Program::kIgnix});
+  Server redis({.program = Program::kRedis});
+  ignix.start();
+  redis.start();
+  Client ours(ignix), theirs(redis);
+  const auto changes = [](Client& client) {
+    const std::string info = client.command({"INFO", "persistence"}), field = "_since_last_save:";
+    return atoll(info.c_str() + info.find(field) + field.size());
+  };
+  for (const char* line :
+       {"SET a 1",      "MSET a 1 b 2 c 3", "MSETNX a 1 z 2", "MSETNX x 1 y 2", "DEL a b nothing",
+        "DEL nothing",  "UNLINK c x y",     "APPEND a 1",     "INCR a",         "SETRANGE a 1 b",
+        "SETBIT a 1 1", "EXPIRE a 1000",    "PERSIST a",      "PERSIST a",      "RENAME a b",
+        "COPY b c",     "GETDEL c",         "GETSET b 1",     "PFADD h a b c",  "PFADD h a d",
+        "PFADD i",      "SWAPDB 0 1",       "SWAPDB 0 1",     "MOVE b 1",       "MSET a 1 b 2 c 3",
+        "FLUSHDB",      "MSET a 1 b 2 c 3", "FLUSHALL"}) {
+    const long long ours_before = changes(ours), theirs_before = changes(theirs);
+    CHECK(ours.send(std::string(line) + "\r\n") && theirs.send(std::string(line) + "\r\n"));
+    CHECK_EQ(ours.read_reply(), theirs.read_reply());
+    const long long our_count = changes(ours) - ours_before;
+    const long long their_count = changes(theirs) - theirs_before;
+    if (our_count != their_count) {
+      FAIL(line + (": ignix " + std::to_string(our_count)) + ", redis " +
+           std::to_string(their_count));
+    }
+  }
+}
+
+// What the streams do not send, for it would change the servers.
+TEST(differential, administration) {
+  need_redis();
+  Server ignix({.program = Program::kIgnix});
+  Server redis({.program = Program::kRedis});
+  ignix.start();
+  redis.start();
+  for (const char* protocol : {"2", "3"}) {
+    Client ours(ignix), theirs(redis);
+    ours.command({"HELLO", protocol});
+    theirs.command({"HELLO", protocol});
+    for (const char* line :
+         {"CONFIG GET TimeOut", "CONFIG GET time\\out", "CONFIG GET TIMEOUT timeou[t]",
+          "CONFIG GET timeou[t] TIMEOUT", "CONFIG GET nosuch", "CONFIG SET timeout 0 databases",
+          "CONFIG SET daemonize no nosuch 1", "CONFIG SET daemonize no daemonize no",
+          "CONFIG SET timeout 0 daemonize no", "CONFIG SET timeout abc daemonize no",
+          "CONFIG SET timeout 0 TIMEOUT 0", "CONFIG SET nosuch 1", "CONFIG SET timeout 0",
+          "COMMAND LIST FILTERBY PATTERN config|g*", "COMMAND LIST FILTERBY MODULE none",
+          "COMMAND LIST FILTERBY", "COMMAND GETKEYS MSET a 1 b 2", "BITOP NOT d nothing"}) {
+      CHECK(ours.send(std::string(line) + "\r\n") && theirs.send(std::string(line) + "\r\n"));
+      const std::string our_reply = ours.read_reply(), their_reply = theirs.read_reply();
+      if (our_reply != their_reply) {
+        FAIL(line + (": ignix " + quote(our_reply)) + ", redis " + quote(their_reply));
+      }
+    }
+    const std::string list = ours.command({"COMMAND", "LIST"});
+    CHECK_EQ(list[0], theirs.command({"COMMAND", "LIST"})[0]);
+    CHECK(list.find(bulk("config|get")) != std::string::npos);
+  }
+}
+
 // A container's HELP names it, and each of its subcommands.
 TEST(differential, help_of_containers) {
   Server server;

@@ -197,7 +197,7 @@ Block* combined(Call& call, BitOperation operation, size_t length) {
   if (!block) return nullptr;
   for (size_t i = 3; i < call.word_count; i++) {
     StringScratch scratch;
-    Entry* const entry = find_for_read(call, call.key(i - 2));
+    Entry* const entry = find_live(call, call.key(i - 2), Access::kLook);  // it was used before
     if (entry) call.keyspace().save_as_source(call.db(), entry);
     const std::string_view source = bytes_of(entry, scratch);
     if (i > 3) {

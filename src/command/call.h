@@ -66,14 +66,14 @@ struct Call {
   }
 
   // Appends a change to the log, under the locks of its stripes. Without words: the command as it
-  // came.
-  void log_change(const std::string_view* change, size_t count) const {
-    env.changes++;
+  // came. It counts for the rules of `save` as so many changes.
+  void log_change(const std::string_view* change, size_t count, uint64_t changes = 1) const {
+    env.changes += changes;
     if (!env.log) return;
     session.log_position = env.log->append(*env.writer, db(), change, count);
   }
-  void log_change() const {
-    env.changes++;
+  void log_change(uint64_t changes = 1) const {
+    env.changes += changes;
     if (!env.log) return;
     const std::string_view formatted =
         is_canonical ? Parser::canonical_bytes(words, word_count) : std::string_view();

@@ -1,4 +1,6 @@
 // Databases as a whole: how large they are, emptying and swapping them.
+#include <algorithm>
+
 #include "base/number.h"
 #include "command/access.h"
 #include "command/handlers.h"
@@ -31,19 +33,27 @@ void run_dbsize(Call& call) {
   call.reply.integer(int64_t(keys));
 }
 
+// An empty flush counts as one change: it is logged, and its reply waits for the log as any.
+static void log_flush(Call& call, std::string_view command, uint64_t keys) {
+  call.log_change(&command, 1, std::max<uint64_t>(1, keys));
+}
+
 void run_flushdb(Call& call) {
   if (!flush_option(call)) return;
+  const uint64_t keys = call.keyspace().key_count(call.db());
   call.keyspace().flush(call.db());
-  const std::string_view change[] = {"FLUSHDB"};
-  call.log_change(change, 1);
+  log_flush(call, "FLUSHDB", keys);
   call.reply.ok();
 }
 
 void run_flushall(Call& call) {
   if (!flush_option(call)) return;
-  for (int db = 0; db < call.keyspace().databases(); db++) call.keyspace().flush(db);
-  const std::string_view change[] = {"FLUSHALL"};
-  call.log_change(change, 1);
+  uint64_t keys = 0;
+  for (int db = 0; db < call.keyspace().databases(); db++) {
+    keys += call.keyspace().key_count(db);
+    call.keyspace().flush(db);
+  }
+  log_flush(call, "FLUSHALL", keys);
   call.reply.ok();
 }
 

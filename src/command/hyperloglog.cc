@@ -43,10 +43,11 @@ static_assert(hll::kDenseBytes > kEntryBytesMax);  // a dense one is always in a
 void add_to_dense(Call& call, const Key& key, Entry* entry, size_t first) {
   char* const bytes = change_block(call.keyspace(), call.db(), key, entry, call.env.clock);
   if (!bytes) return reply_out_of_memory(call);
+  uint64_t raised = 0;
   for (size_t i = first; i < call.word_count; i++) {
-    hll::raise_dense(bytes, hll::mark_of(call.words[i]));
+    raised += hll::raise_dense(bytes, hll::mark_of(call.words[i]));
   }
-  call.log_change();
+  call.log_change(raised);
   call.reply.integer(1);
 }
 
@@ -75,7 +76,7 @@ void add_to_sparse(Call& call, const Key& key, Entry* entry, std::string_view by
     log_partial_add(call, key, draft.bytes());
     return reply_damaged(call);
   }
-  call.log_change();
+  call.log_change(draft.raised() + !entry);
   call.reply.integer(1);
 }
 

@@ -160,7 +160,7 @@ void reply_info(Reply& reply, const Command& command) {
   if (command.subcommands) {
     while (command.subcommands[subcommands].name) subcommands++;
   }
-  reply.set(subcommands);
+  subcommands ? reply.array(subcommands) : reply.set(0);
   for (int64_t i = 0; i < subcommands; i++) reply_info(reply, command.subcommands[i]);
 }
 
@@ -327,11 +327,10 @@ void run_command_list(Call& call) {
   };
   for (const Command* command = kCommands; command->name; command++) {
     consider(*command);
-    // As in Redis, subcommands are named only where a filter asks for them.
-    if (filter.empty() || !command->subcommands) continue;
+    if (!command->subcommands) continue;
     for (const Command* sub = command->subcommands; sub->name; sub++) consider(*sub);
   }
-  call.reply.set(int64_t(names.size()));
+  call.reply.array(int64_t(names.size()));
   for (const char* name : names) call.reply.bulk(name);
 }
 

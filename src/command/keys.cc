@@ -22,7 +22,7 @@ void run_del(Call& call) {
     const Key key = call.key(i);
     if (find_live(call, key)) deleted += call.keyspace().erase(call.db(), key);
   }
-  if (deleted) call.log_change();
+  if (deleted) call.log_change(uint64_t(deleted));
   call.reply.integer(deleted);
 }
 

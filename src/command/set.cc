@@ -218,12 +218,12 @@ bool set_all(Call& call) {
     if (counts) find_live(call, call.key(i));  // one more use
     if (!store_string(call, call.key(i), call.words[2 * i + 2], kNoExpiry)) {
       // What was set stays set, and the log must say so.
-      if (i) call.log_change(call.words, 2 * i + 1);
+      if (i) call.log_change(call.words, 2 * i + 1, i);
       reply_out_of_memory(call);
       return false;
     }
   }
-  call.log_change();
+  call.log_change((call.word_count - 1) / 2);
   return true;
 }
 

@@ -32,11 +32,20 @@ void reply_config_error(Call& call, std::string_view name, const std::string& re
 
 }  // namespace
 
+// A name that is no pattern is told as it was asked for.
 void run_config_get(Call& call) {
-  std::map<std::string, std::string> found;
+  struct Less {
+    bool operator()(const std::string& a, const std::string& b) const {
+      return strcasecmp(a.c_str(), b.c_str()) < 0;
+    }
+  };
+  std::map<std::string, std::string, Less> found;
   for (size_t i = 2; i < call.word_count; i++) {
-    for (auto& [name, value] : config_get(call.env.server->config, call.words[i])) {
-      found[name] = value;
+    const std::string_view word = call.words[i];
+    const bool is_pattern = word.find_first_of("[*?") != std::string_view::npos;
+    if (!is_pattern && !config_has(word)) continue;
+    for (auto& [name, value] : config_get(call.env.server->config, word)) {
+      found.emplace(is_pattern ? name : std::string(word), value);
     }
   }
   call.reply.map(int64_t(found.size()));
@@ -53,6 +62,9 @@ static void set_directives(Call& call) {
       return call.reply.errorf("ERR Unknown option or number of arguments for CONFIG SET - '%.*s'",
                                int(call.words[i].size()), call.words[i].data());
     }
+    if (!config_is_changeable(call.words[i])) {
+      return reply_config_error(call, call.words[i], "can't set immutable config");
+    }
     if (call.words[i + 1].size() > kConfigBytesMax) {
       return reply_config_error(call, call.words[i], "the value is too long");
     }
@@ -68,7 +80,7 @@ static void set_directives(Call& call) {
     if (!config_set(config, call.words[i], call.words[i + 1], error)) {
       std::string none;
       for (const auto& [name, value] : before) config_set(config, name, value, none);
-      return reply_config_error(call, call.words[i], error);
+      return reply_config_error(call, old.front().first, error);
     }
     before.insert(before.end(), old.begin(), old.end());
   }
@@ -79,7 +91,7 @@ static void set_directives(Call& call) {
 // All or nothing: what was set before one that fails is put back. One loop at a time.
 void run_config_set(Call& call) {
   static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
-  if (call.word_count % 2) return reply_wrong_arity(call);
+  if (call.word_count % 2) return reply_syntax_error(call);
   pthread_mutex_lock(&lock);
   set_directives(call);
   pthread_mutex_unlock(&lock);

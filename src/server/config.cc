@@ -561,15 +561,15 @@ std::vector<std::pair<std::string, std::string>> config_get(const Config& config
 }
 
 bool config_set(Config& config, std::string_view name, std::string_view value, std::string& error) {
-  const Directive* directive = find_directive(name);
-  if (!directive || !directive->changeable) {
-    error = "can't set immutable config";
-    return false;
-  }
-  return set_value(config, *directive, value, error);
+  return set_value(config, *find_directive(name), value, error);
 }
 
 bool config_has(std::string_view name) { return find_directive(name); }
+
+bool config_is_changeable(std::string_view name) {
+  const Directive* directive = find_directive(name);
+  return directive && directive->changeable;
+}
 
 EvictRules Config::evict_rules(int64_t now_ms) const {
   const auto value = [](const std::atomic<int64_t>& of) {

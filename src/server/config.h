@@ -83,10 +83,11 @@ bool load_config(int argc, char** argv, Config& config, std::vector<std::string>
 std::vector<std::pair<std::string, std::string>> config_get(const Config& config,
                                                             std::string_view pattern);
 
-// CONFIG SET of one directive: as at start, but only of those that may change while the server
-// runs. The effect is the caller's affair.
+// CONFIG SET of one directive that config_is_changeable(). The effect is the caller's affair.
 bool config_set(Config& config, std::string_view name, std::string_view value, std::string& error);
 bool config_has(std::string_view name);
+// Whether it may change while the server runs.
+bool config_is_changeable(std::string_view name);
 
 // --help: a line for each directive.
 std::string config_usage();

@@ -336,7 +336,11 @@ constexpr const char* kRewriting = "ERR Background append only file rewriting al
 
 void start_or_fail(Call& call, Persist::Job job, const char* done) {
   std::string error;
-  if (call.env.server->persist.start(job, error)) return call.reply.simple(done);
+  Persist& persist = call.env.server->persist;
+  if (persist.start(job, error)) return call.reply.simple(done);
+  // Another loop was faster.
+  if (persist.running() == Persist::kSave) return call.reply.error(kSaving);
+  if (persist.running() == Persist::kRewrite) return call.reply.error(kRewriting);
   call.reply.errorf("ERR %s", error.c_str());
 }
 

@@ -318,7 +318,7 @@ bool Draft::find(uint32_t index, Spot& spot) {
 // The run of the register is cut into those before it, itself, those behind it.
 Draft::State Draft::raise(Mark mark) {
   if (is_dense(bytes())) {
-    raise_dense(buffer_.data(), mark);
+    raised_ += raise_dense(buffer_.data(), mark);
     return State::kGood;
   }
   Spot spot;
@@ -337,7 +337,7 @@ Draft::State Draft::raise(Mark mark) {
   const bool grows = runs_bytes > run.bytes;
   if (runs_bytes == 0 || (grows && new_bytes > sparse_bytes_max_)) {
     const State state = make_dense();
-    if (state == State::kGood) raise_dense(buffer_.data(), mark);
+    if (state == State::kGood) raised_ += raise_dense(buffer_.data(), mark);
     const bool stays = stays_damaged_ && runs_bytes > 0 && new_bytes <= kStringBytesMax;
     if (state != State::kDamaged || !stays) return state;
   }
@@ -345,6 +345,7 @@ Draft::State Draft::raise(Mark mark) {
   replace(spot.at, run.bytes, runs, runs_bytes);
   join_values(spot.before ? spot.before : kHeaderBytes);
   outdate();
+  raised_++;
   return State::kGood;
 }
 

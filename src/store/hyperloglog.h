@@ -93,6 +93,9 @@ class Draft {
   State make_dense();
   void outdate() { outdate_estimate(buffer_.data()); }
 
+  // How many registers have been raised.
+  uint64_t raised() const { return raised_; }
+
   std::string_view bytes() const { return {buffer_.data(), buffer_.size() - 1}; }
 
  private:
@@ -111,6 +114,7 @@ class Draft {
 
   const uint64_t sparse_bytes_max_;
   const bool stays_damaged_;
+  uint64_t raised_ = 0;
   Buffer buffer_;  // with one byte behind, zero, which takes up what is too long in damaged bytes
   Spot hint_;      // where find() may start: nothing before it has changed since it was there
 };
