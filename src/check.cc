@@ -62,8 +62,7 @@ struct Findings {
   bool is_aof() const { return has_records || aof_base; }
   // Neither format, as far as can be told.
   bool is_strange() const {
-    const bool is_odd = state == State::kDamaged || state == State::kZeros;
-    return is_odd && !has_rdb && good_bytes == 0 && damage_offset == 0;
+    return state == State::kDamaged && !has_rdb && good_bytes == 0 && damage_offset == 0;
   }
   uint64_t lost_bytes() const { return file_bytes - good_bytes; }
 };
@@ -178,6 +177,11 @@ bool check_rdb(int fd, const Options& options, Findings& findings) {
   return false;
 }
 
+bool begins_with_zero(int fd) {
+  char first;
+  return pread(fd, &first, 1, 0) == 1 && first == 0;
+}
+
 // What stands at the reader's offset, where its records end.
 void judge_end(int fd, const AofReader& reader, AofReader::Result result, bool in_group,
                Findings& findings) {
@@ -192,7 +196,9 @@ void judge_end(int fd, const AofReader& reader, AofReader::Result result, bool i
       return;
     case AofReader::Result::kDamaged:
       errno = 0;
-      if (ends_in_zeros(fd, offset, findings.file_bytes)) {
+      if (offset == 0 && begins_with_zero(fd)) {
+        findings.set(State::kDamaged, 0, "a zero byte");
+      } else if (ends_in_zeros(fd, offset, findings.file_bytes)) {
         findings.state = in_group ? State::kHalfGroup : State::kZeros;
       } else if (errno != 0) {
         findings.set(State::kUnreadable, offset, std::string("read failed: ") + strerror(errno));
@@ -301,8 +307,7 @@ std::string state_text(const Findings& findings) {
 
 std::string report_text(const Findings& findings) {
   if (findings.is_strange()) {
-    return "neither an append-only file nor an RDB file, or damaged at byte 0: " +
-           (findings.state == State::kZeros ? "zeros" : findings.what);
+    return "neither an append-only file nor an RDB file, or damaged at byte 0: " + findings.what;
   }
   return kind_text(findings) + ", " + count_text(findings.file_bytes, "byte") + ": " +
          state_text(findings);

@@ -734,13 +734,37 @@ TEST(differential, changes_are_counted) {
     const std::string info = client.command({"INFO", "persistence"}), field = "_since_last_save:";
     return atoll(info.c_str() + info.find(field) + field.size());
   };
-  for (const char* line :
-       {"SET a 1",      "MSET a 1 b 2 c 3", "MSETNX a 1 z 2", "MSETNX x 1 y 2", "DEL a b nothing",
-        "DEL nothing",  "UNLINK c x y",     "APPEND a 1",     "INCR a",         "SETRANGE a 1 b",
-        "SETBIT a 1 1", "EXPIRE a 1000",    "PERSIST a",      "PERSIST a",      "RENAME a b",
-        "COPY b c",     "GETDEL c",         "GETSET b 1",     "PFADD h a b c",  "PFADD h a d",
-        "PFADD i",      "SWAPDB 0 1",       "SWAPDB 0 1",     "MOVE b 1",       "MSET a 1 b 2 c 3",
-        "FLUSHDB",      "MSET a 1 b 2 c 3", "FLUSHALL"}) {
+  for (const char* line : {"SET a 1",
+                           "MSET a 1 b 2 c 3",
+                           "MSETNX a 1 z 2",
+                           "MSETNX x 1 y 2",
+                           "DEL a b nothing",
+                           "DEL nothing",
+                           "UNLINK c x y",
+                           "APPEND a 1",
+                           "INCR a",
+                           "SETRANGE a 1 b",
+                           "SETBIT a 1 1",
+                           "EXPIRE a 1000",
+                           "PERSIST a",
+                           "PERSIST a",
+                           "RENAME a b",
+                           "COPY b c",
+                           "GETDEL c",
+                           "GETSET b 1",
+                           "PFADD h a b c",
+                           "PFADD h a d",
+                           "PFADD i",
+                           "BITFIELD f SET u8 0 1 SET u8 8 2",
+                           "BITFIELD f SET u8 0 1 SET u8 8 3 GET u8 0",
+                           "BITFIELD f SET u8 100 0",
+                           "SWAPDB 0 1",
+                           "SWAPDB 0 1",
+                           "MOVE b 1",
+                           "MSET a 1 b 2 c 3",
+                           "FLUSHDB",
+                           "MSET a 1 b 2 c 3",
+                           "FLUSHALL"}) {
     const long long ours_before = changes(ours), theirs_before = changes(theirs);
     CHECK(ours.send(std::string(line) + "\r\n") && theirs.send(std::string(line) + "\r\n"));
     CHECK_EQ(ours.read_reply(), theirs.read_reply());

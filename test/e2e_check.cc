@@ -59,8 +59,8 @@ std::string small_rdb() {
 TEST(check, closed_standard_error) {
   const std::string damaged = small_rdb().substr(0, 30);
   const std::string path = new_file(damaged);
-  run_program(
-      {"/bin/sh", "-c", "exec '" + check_path() + "' --fix --yes " + path + " </dev/null >/dev/null 2>&-"});
+  run_program({"/bin/sh", "-c",
+               "exec '" + check_path() + "' --fix --yes " + path + " </dev/null >/dev/null 2>&-"});
   CHECK(read_file(path) == damaged);
 }
 
@@ -136,7 +136,7 @@ TEST(check, damaged_files) {
               "at byte 27: a SELECT of no database");
   expect_part(run_check({new_file("# a text\n")}), 1, "neither an append-only file nor an RDB");
   const std::string zeros = new_file(std::string(100, '\0'));
-  expect_part(run_check({"--fix", "--yes", zeros}), 1, "damaged at byte 0: zeros");
+  expect_part(run_check({"--fix", "--yes", zeros}), 1, "damaged at byte 0: a zero byte");
   CHECK_EQ(read_file(zeros).size(), 100u);
 }
 

@@ -135,7 +135,7 @@ TEST(clients, kill_and_come_again) {
     }
     while (come < 6'000 && strange == 0) {
       Client client(to);
-      client.set_timeout(5 * slowness());
+      client.set_timeout(20 * slowness());
       come++;
       for (bool open = true; open;) {
         open = client.send_without_reading(sent);

@@ -228,6 +228,10 @@ TEST(loading, torn_from_its_start) {
     server.start();
     Client client(server);
     CHECK_EQ(client.command({"DBSIZE"}), integer(0));
+    server.kill9();
+    server.restart();
+    client.connect(server);
+    CHECK_EQ(client.command({"DBSIZE"}), integer(0));
   }
 }
 

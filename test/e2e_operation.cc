@@ -64,6 +64,7 @@ TEST(operation, bad_values) {
   expect_usage_error({"--timeout", "-5"}, {"timeout", "-5"});
   expect_usage_error({"--dbfilename", "ignix.aof"}, {"dbfilename", "ignix.aof"});
   expect_usage_error({"--appendfilename", "a", "--dbfilename", "a.rewrite"}, {"a.rewrite"});
+  expect_usage_error({"--appendfilename", "a", "--dbfilename", "a.fsync-failed"}, {"a.fsync"});
   expect_usage_error({"--aclfile", "users.acl"}, {"aclfile"});
 }
 

@@ -158,7 +158,7 @@ bool write_field(Call& call, std::string_view bytes, const FieldOperation& opera
 
 // On the string's bytes. Replies. False if there is no memory for what it changes.
 bool run_operation(Call& call, std::string_view bytes, const FieldOperation& operation,
-                   bool& changed) {
+                   bool grown, uint64_t& changes) {
   const int64_t old = field_value(bytes, operation);
   int64_t value;
   if (operation.action == FieldAction::kGet) {
@@ -169,10 +169,8 @@ bool run_operation(Call& call, std::string_view bytes, const FieldOperation& ope
     call.reply.null();
     return true;
   }
-  if (value != old) {
-    if (!write_field(call, bytes, operation, value)) return false;
-    changed = true;
-  }
+  if (value != old && !write_field(call, bytes, operation, value)) return false;
+  changes += value != old || grown;
   call.reply.integer(operation.action == FieldAction::kSet ? old : value);
   return true;
 }
@@ -198,20 +196,21 @@ void run_operations(Call& call, bool read_only) {
   const Entry* entry = writes ? find_live(call, call.key(0)) : find_for_read(call, call.key(0));
   if (!check_type(call, entry, Type::kString)) return;
   StringScratch scratch;
-  bool changed = false;
-  if (!grow(call, operations, bytes_of(entry, scratch).size(), changed)) {
+  bool grown = false;
+  uint64_t changes = 0;
+  if (!grow(call, operations, bytes_of(entry, scratch).size(), grown)) {
     return reply_out_of_memory(call);
   }
   const size_t mark = call.reply.mark();
   call.reply.array(int64_t(operations.size()));
   for (const FieldOperation& each : operations) {
     if (writes) entry = call.keyspace().find(call.db(), call.key(0));  // what was written may move
-    if (run_operation(call, bytes_of(entry, scratch), each, changed)) continue;
-    if (changed) log_partial_change(call);
+    if (run_operation(call, bytes_of(entry, scratch), each, grown, changes)) continue;
+    if (grown || changes) log_partial_change(call);
     call.reply.rollback(mark);
     return reply_out_of_memory(call);
   }
-  if (changed) call.log_change();
+  if (grown || changes) call.log_change(std::max<uint64_t>(1, changes));
 }
 
 }  // namespace

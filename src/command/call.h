@@ -68,11 +68,13 @@ struct Call {
   // Appends a change to the log, under the locks of its stripes. Without words: the command as it
   // came. It counts for the rules of `save` as so many changes.
   void log_change(const std::string_view* change, size_t count, uint64_t changes = 1) const {
+    assert(changes > 0);  // else EXEC would not wait for its record
     env.changes += changes;
     if (!env.log) return;
     session.log_position = env.log->append(*env.writer, db(), change, count);
   }
   void log_change(uint64_t changes = 1) const {
+    assert(changes > 0);
     env.changes += changes;
     if (!env.log) return;
     const std::string_view formatted =

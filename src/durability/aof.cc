@@ -95,6 +95,10 @@ bool Aof::open(const std::string& path, std::string& error) {
   if (error.empty() && (directory < 0 || !sync_directory(directory))) {
     error = "cannot fsync the directory of the append-only file '" + path + "': " + strerror(errno);
   } else if (error.empty() && fdatasync(fd_) != 0) {
+    const int failure = errno;
+    path_ = path;
+    mark_as_doubtful();  // the next fsync may succeed, and mean nothing
+    errno = failure;
     error = "cannot fsync the append-only file '" + path + "': " + strerror(errno);
   }
   if (!error.empty()) {
@@ -297,6 +301,7 @@ bool copy_bytes(int from, uint64_t at, uint64_t end, int to) {
 bool Aof::replace(int fd, const std::string& name, uint64_t from, std::string& error) {
   // Most of the tail is copied here, so that the AOF thread has little to do.
   constexpr uint64_t kLeftBytes = 256 * 1024;
+  sync();  // not in the AOF thread, which would be held up
   Switch request = {fd, name, from, from};
   bool good = lseek(fd, 0, SEEK_END) >= 0;
   for (int round = 0; good && round < 8; round++) {

@@ -514,10 +514,12 @@ bool apply_file(Config& config, const std::string& path, std::vector<std::string
 // A snapshot is not to take the place of the log.
 bool names_differ(const Config& config, std::string& error) {
   const std::string& log = config.appendfilename;
-  if (config.dbfilename != log && config.dbfilename != log + ".rewrite") return true;
-  error = "dbfilename is '" + config.dbfilename +
-          "', which is the append-only file's, or that of " + "its rewriting";
-  return false;
+  for (const char* suffix : {"", ".rewrite", ".fsync-failed"}) {
+    if (config.dbfilename != log + suffix) continue;
+    error = "dbfilename is '" + log + suffix + "', a name that the append-only file needs";
+    return false;
+  }
+  return true;
 }
 
 bool is_option(const char* word) { return word[0] == '-' && word[1] == '-' && word[2] != '\0'; }

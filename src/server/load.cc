@@ -38,7 +38,7 @@ bool cut_torn_end(Server& server, const LogFile& file, uint64_t offset, std::str
 }
 
 // New records are for database 0. A file that ends in another one (torn there, or Redis's own) says
-// so first.
+// so first; a file that has nothing else may.
 bool select_database_zero(const LogFile& file, uint64_t& size_bytes, std::string& error) {
   const ssize_t written =
       pwrite(file.fd, kSelectZero.data(), kSelectZero.size(), off_t(size_bytes));
@@ -75,7 +75,9 @@ bool load_aof(Server& server, uint64_t& size_bytes, std::string& error) {
   if (!load_log_file(server, file, end, error)) return false;
   size_bytes = end.good_bytes;
   if (end.torn && !cut_torn_end(server, file, size_bytes, error)) return false;
-  return end.db == 0 || select_database_zero(file, size_bytes, error);
+  // A log of which nothing is left must not look like none.
+  const bool emptied = end.torn && size_bytes == 0;
+  return (end.db == 0 && !emptied) || select_database_zero(file, size_bytes, error);
 }
 
 bool load_dump(Server& server, bool& found, std::string& error) {

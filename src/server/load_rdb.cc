@@ -71,6 +71,7 @@ class Inserter {
   }
 
   bool dispatch() {
+    Chunk& full = *open_;
     pool_.run(
         [](void* self, size_t chunk, int worker) {
           Inserter& inserter = *static_cast<Inserter*>(self);
@@ -79,8 +80,13 @@ class Inserter {
         this);
     if (out_of_memory_) return false;
     open_ = &chunks_[pool_.chunk_to_fill()];
+    open_->db = full.db;
     open_->bytes.clear();
-    if (open_->bytes.capacity() > 4 * kChunkBytes) open_->bytes.release();
+    // Of long values no more than this one is on its way.
+    if (full.bytes.capacity() > 4 * kChunkBytes) {
+      pool_.wait();
+      full.bytes.release();
+    }
     for (auto& items : open_->of_worker) items.clear();
     return true;
   }

@@ -63,6 +63,7 @@ bool Persist::start(Job job, std::string& error) {
   pthread_mutex_lock(&lock_);
   const bool started = start_locked(job, error);
   pthread_mutex_unlock(&lock_);
+  if (attention_.load(std::memory_order_acquire)) server_.wake_loop(server_, 0);  // as below
   return started;
 }
 
@@ -184,7 +185,8 @@ bool Persist::save_now(std::string& error) {
   const bool started = start_locked(kSave, error);
   if (started) join();
   pthread_mutex_unlock(&lock_);
-  if (any_scheduled()) server_.wake_loop(server_, 0);  // it may have looked in vain
+  // It may have looked while the lock was held, and in vain.
+  if (attention_.load(std::memory_order_acquire)) server_.wake_loop(server_, 0);
   if (!started) return false;
   error = "see the log";
   return status(kSave).last_good;

@@ -175,6 +175,7 @@ void RecordRunner::run_own() {
 
 void RecordRunner::run_chunk(const Chunk& chunk, int worker) {
   Lane& lane = *lanes_[size_t(worker)];
+  if (lane.failed) return;
   Batch& batch = lane.batch;
   for (const Item& item : chunk.of_worker[size_t(worker)]) {
     if (item.db != lane.session.db) {
