@@ -231,6 +231,14 @@ void await_info(Client& client, const char* field) {
   while (client.command({"INFO", "persistence"}).find(field) == std::string::npos) continue;
 }
 
+// All is lost that no fsync has covered; then the server starts again.
+void fail_power(FaultyDisk& disk, Server& server, Client& client, Random& random) {
+  server.kill9();
+  disk.lose_power(server.dir(), "ignix.aof", FaultyDisk::Kept::kNothing, random);
+  server.restart();
+  client.connect(server);
+}
+
 // ---- the process is killed
 
 TEST_LONG(faults, killed_at_any_moment) {
@@ -337,10 +345,7 @@ TEST(faults, power_fails_after_a_restart) {
   server.restart();
   client.connect(server);
   CHECK_EQ(client.command({"GET", "a"}), bulk("1"));
-  server.kill9();
-  disk.lose_power(server.dir(), "ignix.aof", FaultyDisk::Kept::kNothing, random);
-  server.restart();
-  client.connect(server);
+  fail_power(disk, server, client, random);
   CHECK_EQ(client.command({"GET", "a"}), bulk("1"));
 }
 
@@ -453,10 +458,7 @@ TEST(faults, fsync_fails_with_fsync_always) {
   await_info(client, "aof_last_fsync_status:ok");
   CHECK(server.wait_log("can be written again"));
   CHECK_EQ(client.command({"SET", "c", "3"}), kOk);
-  server.kill9();
-  disk.lose_power(server.dir(), "ignix.aof", FaultyDisk::Kept::kNothing, random);
-  server.restart();
-  client.connect(server);
+  fail_power(disk, server, client, random);
   CHECK_EQ(client.command({"MGET", "a", "b", "c"}), array({bulk("1"), bulk("2"), bulk("3")}));
 }
 
@@ -513,10 +515,7 @@ TEST(faults, fsync_fails_with_fsync_everysec) {
   await_info(client, "aof_last_fsync_status:ok");
   CHECK(read_file(aof_of(server)).starts_with("REDIS"));
   CHECK_EQ(client.command({"SET", "b", "1"}), kOk);
-  server.kill9();
-  disk.lose_power(server.dir(), "ignix.aof", FaultyDisk::Kept::kNothing, random);
-  server.restart();
-  client.connect(server);
+  fail_power(disk, server, client, random);
   CHECK_EQ(client.command({"GET", "a"}), bulk("1"));
 }
 
@@ -561,10 +560,7 @@ TEST(faults, fsync_failure_outlives_the_server) {
   CHECK(access(mark.c_str(), F_OK) != 0);
   client.connect(server);
   CHECK_EQ(client.command({"SET", "c", "3"}), kOk);
-  server.kill9();
-  disk.lose_power(server.dir(), "ignix.aof", FaultyDisk::Kept::kNothing, random);
-  server.restart();
-  client.connect(server);
+  fail_power(disk, server, client, random);
   CHECK_EQ(client.command({"GET", "a"}), bulk("1"));
   CHECK_EQ(client.command({"GET", "c"}), bulk("3"));
 }
@@ -581,10 +577,7 @@ TEST(faults, fsync_always_from_now_on) {
   const uint64_t syncs = disk->syncs;
   CHECK_EQ(client.command({"CONFIG", "SET", "appendfsync", "always"}), kOk);
   while (disk->syncs == syncs) CHECK_EQ(client.command({"PING"}), "+PONG\r\n");
-  server.kill9();
-  disk.lose_power(server.dir(), "ignix.aof", FaultyDisk::Kept::kNothing, random);
-  server.restart();
-  client.connect(server);
+  fail_power(disk, server, client, random);
   CHECK_EQ(client.command({"GET", "a"}), bulk("1"));
 }
 
@@ -623,10 +616,7 @@ TEST(faults, killed_before_a_new_name_is_on_the_disk) {
     server.restart();
     client.connect(server);
     CHECK_EQ(client.command({"SET", "b", value}), kOk);
-    server.kill9();
-    disk.lose_power(server.dir(), "ignix.aof", FaultyDisk::Kept::kNothing, random);
-    server.restart();
-    client.connect(server);
+    fail_power(disk, server, client, random);
     CHECK_EQ(client.command({"GET", "b"}), bulk(value));
     server.kill9();
   }

@@ -7,7 +7,7 @@
 
 namespace ignix {
 
-LoadPool::LoadPool() {
+LoadPool::LoadPool(Task task, void* context) : task_(task), context_(context) {
   const int wanted = std::min(usable_cpus(), kThreadsMax);
   if (wanted > 1) threads_.reset(new (std::nothrow) Worker[size_t(wanted)]);
   if (!threads_) return;
@@ -45,10 +45,8 @@ void* LoadPool::run_worker(void* it) {
     }
     if (pool.stopping_) break;
     const size_t chunk = worker.chunks_done % kChunks;
-    const Task task = pool.tasks_[chunk];
-    void* const context = pool.contexts_[chunk];
     pthread_mutex_unlock(&pool.lock_);
-    task(context, chunk, worker.number);
+    pool.task_(pool.context_, chunk, worker.number);
     pthread_mutex_lock(&pool.lock_);
     worker.chunks_done++;
     pthread_cond_signal(&pool.done_);
@@ -74,12 +72,9 @@ size_t LoadPool::chunk_to_fill() {
   return chunks_given_ % kChunks;
 }
 
-void LoadPool::run(Task task, void* context) {
-  const size_t chunk = chunks_given_ % kChunks;
-  if (started_ == 0) task(context, chunk, 0);
+void LoadPool::run() {
+  if (started_ == 0) task_(context_, chunks_given_ % kChunks, 0);
   pthread_mutex_lock(&lock_);
-  tasks_[chunk] = task;
-  contexts_[chunk] = context;
   chunks_given_++;
   pthread_cond_broadcast(&given_);
   pthread_mutex_unlock(&lock_);

@@ -14,9 +14,10 @@ namespace ignix {
 
 class LoadPool {
  public:
+  using Task = void (*)(void* context, size_t chunk, int worker);
   // As many threads as there are CPUs for this process; where there is one, or no thread is to be
   // had, run() does the work itself.
-  LoadPool();
+  LoadPool(Task task, void* context);
   ~LoadPool();
   LoadPool(const LoadPool&) = delete;
 
@@ -30,8 +31,7 @@ class LoadPool {
   size_t chunk_to_fill();
   // It is filled: each worker, from 0, does task(context, chunk, worker), when it is done with the
   // chunks before.
-  using Task = void (*)(void* context, size_t chunk, int worker);
-  void run(Task task, void* context);
+  void run();
   // Until all that was to be run is done: then what it has changed is seen.
   void wait();
 
@@ -47,13 +47,13 @@ class LoadPool {
   uint64_t chunks_done() const;
   void wait_until_done(uint64_t chunks);
 
+  const Task task_;
+  void* const context_;
   std::unique_ptr<Worker[]> threads_;
   int workers_ = 1, started_ = 0;
   pthread_mutex_t lock_ = PTHREAD_MUTEX_INITIALIZER;
   pthread_cond_t given_ = PTHREAD_COND_INITIALIZER, done_ = PTHREAD_COND_INITIALIZER;
   // Under lock_; the count is written by the loading thread alone.
-  Task tasks_[kChunks] = {};
-  void* contexts_[kChunks] = {};
   uint64_t chunks_given_ = 0;
   bool stopping_ = false;
 };

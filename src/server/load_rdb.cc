@@ -19,7 +19,7 @@ namespace {
 class Inserter {
  public:
   Inserter(Keyspace& keyspace, const Usage& usage)
-      : keyspace_(keyspace), usage_(usage), now_ms_(wall_ms()) {
+      : keyspace_(keyspace), usage_(usage), now_ms_(wall_ms()), pool_(insert_chunk, this) {
     for (Chunk& chunk : chunks_) chunk.of_worker.resize(size_t(pool_.workers()));
     open_ = &chunks_[pool_.chunk_to_fill()];
   }
@@ -72,12 +72,7 @@ class Inserter {
 
   bool dispatch() {
     Chunk& full = *open_;
-    pool_.run(
-        [](void* self, size_t chunk, int worker) {
-          Inserter& inserter = *static_cast<Inserter*>(self);
-          inserter.insert(inserter.chunks_[chunk], worker);
-        },
-        this);
+    pool_.run();
     if (out_of_memory_) return false;
     open_ = &chunks_[pool_.chunk_to_fill()];
     open_->db = full.db;
@@ -89,6 +84,11 @@ class Inserter {
     }
     for (auto& items : open_->of_worker) items.clear();
     return true;
+  }
+
+  static void insert_chunk(void* self, size_t chunk, int worker) {
+    Inserter& inserter = *static_cast<Inserter*>(self);
+    inserter.insert(inserter.chunks_[chunk], worker);
   }
 
   void insert(const Chunk& chunk, int worker) {

@@ -31,7 +31,8 @@ void RecordRunner::Lane::run() {
   });
 }
 
-RecordRunner::RecordRunner(Server& server) : keyspace_(server.keyspace), own_(server) {
+RecordRunner::RecordRunner(Server& server)
+    : keyspace_(server.keyspace), own_(server), pool_(run_chunk, this) {
   for (int i = 0; i < pool_.workers(); i++) lanes_.push_back(std::make_unique<Lane>(server));
   for (Chunk& chunk : chunks_) chunk.of_worker.resize(size_t(pool_.workers()));
   open_ = &chunks_[pool_.chunk_to_fill()];
@@ -139,12 +140,7 @@ void RecordRunner::dispatch() {
   if (lane_failed_.load(std::memory_order_relaxed)) wait_for_lanes();
   // A chunk without records may still hold what those before it look at.
   if (open_->count == 0 && open_->groups.empty() && open_->buffer.empty()) return;
-  pool_.run(
-      [](void* self, size_t chunk, int worker) {
-        RecordRunner& runner = *static_cast<RecordRunner*>(self);
-        runner.run_chunk(runner.chunks_[chunk], worker);
-      },
-      this);
+  pool_.run();
   open_ = &chunks_[pool_.chunk_to_fill()];
   open_->count = 0;
   open_->words.clear();
@@ -173,8 +169,10 @@ void RecordRunner::run_own() {
   take_failure(own_);
 }
 
-void RecordRunner::run_chunk(const Chunk& chunk, int worker) {
-  Lane& lane = *lanes_[size_t(worker)];
+void RecordRunner::run_chunk(void* self, size_t number, int worker) {
+  RecordRunner& runner = *static_cast<RecordRunner*>(self);
+  const Chunk& chunk = runner.chunks_[number];
+  Lane& lane = *runner.lanes_[size_t(worker)];
   if (lane.failed) return;
   Batch& batch = lane.batch;
   for (const Item& item : chunk.of_worker[size_t(worker)]) {
@@ -190,7 +188,7 @@ void RecordRunner::run_chunk(const Chunk& chunk, int worker) {
     if (batch.full()) lane.run();
   }
   lane.run();
-  if (lane.failed) lane_failed_.store(true, std::memory_order_relaxed);
+  if (lane.failed) runner.lane_failed_.store(true, std::memory_order_relaxed);
 }
 
 void RecordRunner::finish() {

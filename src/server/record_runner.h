@@ -82,7 +82,7 @@ class RecordRunner {
   void add_narrow(const Command& command, uint64_t offset);
   void dispatch();
   void run_own();
-  void run_chunk(const Chunk& chunk, int worker);
+  static void run_chunk(void* self, size_t number, int worker);
   void fail(uint64_t offset, const std::string& what);
   void take_failure(const Lane& lane);
   void wait_for_lanes();
