@@ -56,8 +56,8 @@ void set_low_water(Connection& c, size_t bytes) {
 void FasterWay::took(unsigned way, uint32_t time) {
   uint32_t& median = time_[way];
   const uint32_t step = std::max(1u, median / 16);
-  if (median == 0) {
-    median = std::max(1u, time);
+  if (times_[way] < kFirstTimes) {
+    median = times_[way]++ == 0 ? time : std::min(median, time);
   } else if (time > median) {
     median += std::min(step, time - median);
   } else {

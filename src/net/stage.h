@@ -26,13 +26,15 @@ class FasterWay {
     const unsigned faster = time_[1] < time_[0];
     return ++count_ % kTryOther == 0 ? !faster : faster;
   }
-  // What that took, in any unit. Follows the median: what took long because the thread was
-  // interrupted counts no more than what took a little longer.
+  // What that took, in any unit. Follows the median, from the least of the first times on: what
+  // took long because the thread was interrupted counts no more than what took a little longer.
   void took(unsigned way, uint32_t time);
 
  private:
   static constexpr uint32_t kTryOther = 16;
-  uint32_t time_[2] = {};  // 0: not known
+  static constexpr uint8_t kFirstTimes = 3;
+  uint32_t time_[2] = {};
+  uint8_t times_[2] = {};  // how many are known, up to kFirstTimes
   uint32_t count_ = 0;
 };
 
