@@ -7,7 +7,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
-#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -28,6 +27,7 @@
 #include "net/loop.h"
 #include "server/load.h"
 #include "server/load_parts.h"
+#include "server/open_files.h"
 #include "server/server.h"
 
 namespace {
@@ -117,33 +117,19 @@ void configure(int argc, char** argv, Config& config) {
 }
 
 // Room for maxclients, as far as the limit on descriptors can be raised.
-void raise_descriptor_limit(Process& process) {
-  Server& server = process.server;
-  const std::string& addresses = server.config.bind;
-  const uint64_t listeners = uint64_t(std::count(addresses.begin(), addresses.end(), ' ')) + 1 +
-                             !server.config.unixsocket.empty();
-  const uint64_t reserved = kReservedDescriptors + (kDescriptorsPerLoop + listeners) *
-                                                       uint64_t(server.config.threads.load());
-  const uint64_t wanted = uint64_t(server.config.maxclients.load()) + reserved;
-  rlimit limit;
-  if (getrlimit(RLIMIT_NOFILE, &limit) != 0) limit = {1024, 1024};
-  if (limit.rlim_cur < wanted) {
-    rlimit raised = limit;
-    raised.rlim_cur = std::min<rlim_t>(wanted, limit.rlim_max);
-    if (setrlimit(RLIMIT_NOFILE, &raised) == 0) limit = raised;
+void make_room_for_clients(Process& process) {
+  Config& config = process.server.config;
+  const int64_t wanted = config.maxclients, possible = descriptors_for_clients(config);
+  if (possible >= wanted) return;
+  const int64_t own = own_descriptors(config), limit = own + possible;
+  if (possible <= 0) {
+    die(process, "the limit on open files (" + std::to_string(limit) +
+                     ") leaves no room for clients: the server itself needs " +
+                     std::to_string(own));
   }
-  if (limit.rlim_cur < wanted) {
-    if (limit.rlim_cur <= reserved) {
-      die(process, "the limit on open files (" + std::to_string(limit.rlim_cur) +
-                       ") leaves no room for clients: the server itself needs " +
-                       std::to_string(reserved));
-    }
-    const uint64_t possible = limit.rlim_cur - reserved;
-    log_warning("maxclients is %lld, but the limit on open files (%llu) leaves room for %llu",
-                (long long)server.config.maxclients.load(), (unsigned long long)limit.rlim_cur,
-                (unsigned long long)possible);
-    server.config.maxclients = int64_t(possible);
-  }
+  log_warning("maxclients is %lld, but the limit on open files (%lld) leaves room for %lld",
+              (long long)wanted, (long long)limit, (long long)possible);
+  config.maxclients = possible;
 }
 
 std::string random_run_id() {
@@ -445,7 +431,7 @@ int main(int argc, char** argv) {
   server.executable = own_path(argv[0]);
   server.loop_count = int(server.config.threads);
   log_notice("Ignix %s starts, process %d, %d threads", kVersion, int(getpid()), server.loop_count);
-  raise_descriptor_limit(process);
+  make_room_for_clients(process);
 
   // The listeners come first: a second server on the same port must touch no file.
   std::string error;

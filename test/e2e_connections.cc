@@ -3,6 +3,7 @@
 #include <poll.h>
 #include <signal.h>
 #include <stdlib.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -390,7 +391,16 @@ TEST(connections, out_of_descriptors) {
   Client first(server);
   const std::string lowered = first.command({"CONFIG", "GET", "maxclients"});
   CHECK(atoi(lowered.c_str() + lowered.find("\r\n", lowered.find("maxclients") + 12) + 2) < 80);
-  CHECK_EQ(first.command({"CONFIG", "SET", "maxclients", "10000"}), kOk);
+  const std::string refused = first.command({"CONFIG", "SET", "timeout", "9", "maxclients", "99"});
+  CHECK(refused.starts_with(
+      "-ERR CONFIG SET failed (possibly related to argument 'maxclients') - The operating system "
+      "is not able to handle the specified number of clients, try with "));
+  CHECK_EQ(
+      first.command({"CONFIG", "GET", "timeout", "maxclients"}),
+      array({bulk("maxclients"), lowered.substr(lowered.rfind('$')), bulk("timeout"), bulk("0")}));
+  const rlimit fewer = {40, 40};  // than it has counted on
+  CHECK_EQ(prlimit(server.pid(), RLIMIT_NOFILE, &fewer, nullptr), 0);
+  CHECK_EQ(first.command({"CONFIG", "SET", "timeout", "0"}), kOk);
   std::vector<Client> crowd(150);
   for (Client& client : crowd) {
     client.connect(server);

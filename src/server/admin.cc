@@ -11,6 +11,7 @@
 #include "base/number.h"
 #include "command/access.h"
 #include "command/handlers.h"
+#include "server/open_files.h"
 #include "server/server.h"
 
 namespace ignix {
@@ -55,6 +56,13 @@ void run_config_get(Call& call) {
   }
 }
 
+using Values = std::vector<std::pair<std::string, std::string>>;
+
+static void put_back(Config& config, const Values& before) {
+  std::string none;
+  for (const auto& [name, value] : before) config_set(config, name, value, none);
+}
+
 static void set_directives(Call& call) {
   Config& config = call.env.server->config;
   for (size_t i = 2; i < call.word_count; i += 2) {
@@ -73,16 +81,26 @@ static void set_directives(Call& call) {
       return reply_config_error(call, call.words[i], "duplicate parameter");
     }
   }
-  std::vector<std::pair<std::string, std::string>> before;
+  Values before;
+  const int64_t clients_before = config.maxclients;
   for (size_t i = 2; i < call.word_count; i += 2) {
     const auto old = config_get(config, call.words[i]);
     std::string error;
     if (!config_set(config, call.words[i], call.words[i + 1], error)) {
-      std::string none;
-      for (const auto& [name, value] : before) config_set(config, name, value, none);
+      put_back(config, before);
       return reply_config_error(call, old.front().first, error);
     }
     before.insert(before.end(), old.begin(), old.end());
+  }
+  if (config.maxclients > clients_before) {
+    const int64_t possible = descriptors_for_clients(config);
+    if (possible < config.maxclients) {
+      put_back(config, before);
+      return reply_config_error(call, "maxclients",
+                                "The operating system is not able to handle the specified number "
+                                "of clients, try with " +
+                                    std::to_string(possible));
+    }
   }
   take_effect(*call.env.server);
   call.reply.ok();
