@@ -52,8 +52,16 @@ constexpr int kLoadedSignal = SIGUSR1;
   _exit(1);  // other threads may be running
 }
 
+// Unless it is another process's by now.
 void remove_pid_file(const Process& process) {
-  if (process.has_pid_file) unlink(process.server.config.pidfile.c_str());
+  if (!process.has_pid_file) return;
+  const char* path = process.server.config.pidfile.c_str();
+  FILE* file = fopen(path, "re");
+  if (!file) return;
+  int pid = 0;
+  const bool is_own = fscanf(file, "%d", &pid) == 1 && pid == getpid();
+  fclose(file);
+  if (is_own) unlink(path);
 }
 
 // Once there are listeners: the Unix socket must not be left behind.
@@ -107,12 +115,13 @@ void configure(int argc, char** argv, Config& config) {
   char* directory = getcwd(nullptr, 0);
   if (directory) config.dir = directory;
   free(directory);
+  if (!paths_differ(config, error)) die(error);
   if (!set_log_file(config.logfile.c_str())) {
     die("cannot open the log file '" + config.logfile + "': " + strerror(errno));
   }
-  for (const std::string& name : ignored) {
-    log_notice("the directive '%s' has no effect in Ignix", name.c_str());
-  }
+  std::string names;
+  for (const std::string& name : ignored) names += (names.empty() ? "" : ", ") + name;
+  if (!names.empty()) log_notice("directives without effect in Ignix: %s", names.c_str());
   if (config.threads == 0) config.threads = std::min(usable_cpus(), kThreadsMax);
 }
 
@@ -365,7 +374,8 @@ void wait_for_stop(Process& process) {
     if (signal == kLoadedSignal) continue;
     if (signal > 0) {
       begin_stop(server);
-      return log_notice("received %s, stopping", name_of(signal));
+      if (!server.stop_requested) log_notice("received %s, stopping", name_of(signal));
+      return;
     }
     if (fsync_failure_stops(server)) {
       begin_stop(server);

@@ -135,17 +135,18 @@ TEST(commands, expiry_in_the_past) {
 
 // SET without KEEPTTL takes the expiry away, RENAME brings it along.
 TEST(commands, expiry_comes) {
+  const std::string time_ms = std::to_string(1000 * slowness());
   Server server;
   server.start();
   Client client(server);
   expect_all(client, {
-                         {{"SET", "a", "1", "PX", "300"}, kOk},
+                         {{"SET", "a", "1", "PX", time_ms}, kOk},
                          {{"SET", "a", "2"}, kOk},
-                         {{"SET", "b", "1", "PX", "300"}, kOk},
+                         {{"SET", "b", "1", "PX", time_ms}, kOk},
                          {{"SET", "b", "2", "KEEPTTL"}, kOk},
-                         {{"SET", "c", "1", "PX", "300"}, kOk},
+                         {{"SET", "c", "1", "PX", time_ms}, kOk},
                          {{"RENAME", "c", "d"}, kOk},
-                         {{"SET", "e", "5", "PX", "300"}, kOk},
+                         {{"SET", "e", "5", "PX", time_ms}, kOk},
                      });
   client.command({"INCR", "e"});
   // All four were given the same time; the last one to go tells that it is over.

@@ -102,11 +102,12 @@ TEST(connections, maxclients) {
 }
 
 // Writes GETs until the server takes no more, or all are sent; never reads.
-bool send_as_long_as_taken(Client& client, const std::string& bytes) {
+bool send_as_long_as_taken(Client& client, const std::string& bytes,
+                           int limit_ms = 500 * slowness()) {
   size_t at = 0;
   while (at < bytes.size()) {
     pollfd fd = {client.fd(), POLLOUT, 0};
-    if (poll(&fd, 1, 500 * slowness()) == 0) return false;
+    if (poll(&fd, 1, limit_ms) == 0) return false;
     ssize_t n =
         send(client.fd(), bytes.data() + at, bytes.size() - at, MSG_NOSIGNAL | MSG_DONTWAIT);
     if (n <= 0) return false;
@@ -170,7 +171,7 @@ TEST(connections, values_change_while_they_are_sent) {
     CHECK_EQ(other.command({"SET", "k", std::string(value_bytes, 'a')}), kOk);
     std::string sent;
     for (size_t i = 0; i < gets; i++) append_encoded({i % 3 ? "GET" : "MGET", "k"}, &sent);
-    CHECK(send_as_long_as_taken(slow, sent));
+    CHECK(send_as_long_as_taken(slow, sent, 10'000 * slowness()));
     CHECK_EQ(other.command({"PING"}), kPong);
     CHECK_EQ(other.command({"SET", "k", std::string(value_bytes, 'b')}), kOk);
     CHECK_EQ(other.command({"DEL", "k"}), integer(1));
@@ -508,7 +509,8 @@ TEST(connections, promises_take_no_memory) {
 
 // Slow is not idle, whether the timeout was there before or comes amid a value.
 void slow_and_timeout(bool amid) {
-  const std::string before = amid ? "0" : "1";
+  const std::string timeout_s = std::to_string(2 * slowness());
+  const std::string before = amid ? "0" : timeout_s;
   Server server({.arguments = {"--timeout", before}, .tcp = true, .unix_socket = false});
   server.start();
   Client slow(server), other(server);
@@ -518,10 +520,10 @@ void slow_and_timeout(bool amid) {
   const size_t fast = request.size() - 60'000;
   CHECK(slow.send(std::string_view(request).substr(0, fast)));
   CHECK_EQ(other.command({"PING"}), kPong);
-  if (amid) CHECK_EQ(other.command({"CONFIG", "SET", "timeout", "1"}), kOk);
+  if (amid) CHECK_EQ(other.command({"CONFIG", "SET", "timeout", timeout_s}), kOk);
   for (size_t at = fast; at < request.size(); at += 1'000) {
     CHECK(slow.send(std::string_view(request).substr(at, 1'000)));
-    poll(nullptr, 0, 50);
+    poll(nullptr, 0, 60 * slowness());
   }
   CHECK_EQ(slow.read_reply(), kOk);
   CHECK(slow.command({"GET", "k"}) == bulk(value));

@@ -94,7 +94,9 @@ TEST(evict, recent_keys_stay) {
 }
 
 TEST(evict, frequent_keys_stay) {
-  Server server({.arguments = {"--maxmemory-policy", "allkeys-lfu", "--lfu-log-factor", "0"}});
+  // Frequencies would decay at the turn of a minute.
+  Server server({.arguments = {"--maxmemory-policy", "allkeys-lfu", "--lfu-log-factor", "0",
+                               "--lfu-decay-time", "0"}});
   server.start();
   Client client(server);
   fill(client, "seldom", 20'000, 500);
@@ -203,6 +205,7 @@ TEST(evict, object_and_restore) {
   CHECK_EQ(client.command({"TOUCH", "b"}), integer(1));
   CHECK(std::stoll(client.command({"OBJECT", "IDLETIME", "b"}).substr(1)) < 100);
   CHECK_EQ(client.command({"CONFIG", "SET", "maxmemory-policy", "volatile-lfu"}), kOk);
+  CHECK_EQ(client.command({"CONFIG", "SET", "lfu-decay-time", "0"}), kOk);
   CHECK_EQ(client.command({"RESTORE", "c", "0", payload, "FREQ", "77"}), kOk);
   CHECK_EQ(client.command({"OBJECT", "FREQ", "c"}), integer(77));
   CHECK_EQ(client.command({"OBJECT", "IDLETIME", "c"}).substr(0, 41),

@@ -268,6 +268,19 @@ TEST(loading, damaged_transactions) {
   }
 }
 
+// What Ignix does not have is no damage.
+TEST(loading, commands_that_there_are_not) {
+  const std::string first = encode({"SET", "a", "1"});
+  const std::string file = first + encode({"RPUSH", "my \"list\"", "x"});
+  Server server({.appendonly = true});
+  write_file(server.dir() + "/ignix.aof", file);
+  CHECK(!server.try_start());
+  CHECK(server.log().find("cannot be loaded: at byte " + std::to_string(first.size()) +
+                          ": the command \"RPUSH\" (of key \"my \\\"list\\\"\"), which Ignix "
+                          "does not have\n") != std::string::npos);
+  CHECK(read_file(server.dir() + "/ignix.aof") == file);
+}
+
 // Moving from Redis: its directory of append-only files becomes the beginning of ours.
 TEST(loading, parts_of_redis) {
   need_redis();

@@ -66,6 +66,10 @@ TEST(operation, bad_values) {
   expect_usage_error({"--appendfilename", "a", "--dbfilename", "a.rewrite"}, {"a.rewrite"});
   expect_usage_error({"--appendfilename", "a", "--dbfilename", "a.fsync-failed"}, {"a.fsync"});
   expect_usage_error({"--aclfile", "users.acl"}, {"aclfile"});
+  expect_usage_error({"--cluster-enabled", "yes"}, {"cluster-enabled yes"});
+  expect_usage_error({"--min-replicas-to-write", "1"}, {"min-replicas-to-write 1"});
+  expect_usage_error({"--requirepass", "secret"}, {"requirepass", "not supported"});
+  expect_usage_error({"--tls-port", "1"}, {"tls-port", "not supported"});
 }
 
 TEST(operation, places_that_cannot_be_used) {
@@ -120,6 +124,45 @@ TEST(operation, configuration_file) {
   CHECK(!file_exists(options.dir + "/ignix.aof"));
   CHECK(client.send("*3\r\n$3\r\nSET\r\n$1\r\nk\r\n$2097153\r\n"));
   CHECK_EQ(client.read_until_close(), "-ERR Protocol error: invalid bulk length\r\n");
+}
+
+// What the server writes for other purposes than the data does not go into its files, under
+// whatever name.
+TEST(operation, files_are_different_ones) {
+  const std::string dir = fresh_dir("different");
+  const std::string aof = dir + "/ignix.aof", text = encode({"SET", "a", "1"});
+  write_file(aof, text);
+  CHECK_EQ(symlink("ignix.aof", (dir + "/link").c_str()), 0);
+  const std::string roundabout =
+      dir + "/../" + dir.substr(dir.rfind('/') + 1) + "/ignix.aof.rewrite";
+  for (const std::string option : {"--pidfile", "--logfile", "--unixsocket"}) {
+    for (const std::string& path :
+         {std::string("ignix.aof"), std::string("./dump.rdb"), aof, dir + "/link", roundabout}) {
+      const Output output = run_program({ignix_path(), "--port", "0", "--dir", dir, option, path});
+      CHECK_EQ(output.status, 1);
+      CHECK(output.text.find(option.substr(2) + " is '" + path + "', a file that ") !=
+            std::string::npos);
+    }
+  }
+  CHECK_EQ(read_file(aof), text);
+}
+
+// Where there is no log and nothing is said about saving, it is done as by Redis.
+TEST(operation, saves_by_rules_without_a_log) {
+  const std::string dir = fresh_dir("rules");
+  const auto rules = [&](std::vector<std::string> arguments) {
+    arguments.insert(arguments.end(), {"--port", "0", "--unixsocket", dir + "/socket"});
+    Server server({.arguments = arguments, .dir = dir, .bare = true});
+    server.start();
+    Client client;
+    CHECK(client.connect_unix(dir + "/socket"));
+    return client.command({"CONFIG", "GET", "save"});
+  };
+  const auto answer = [](const char* text) { return array({bulk("save"), bulk(text)}); };
+  CHECK_EQ(rules({"--appendonly", "no"}), answer("3600 1 300 100 60 10000"));
+  CHECK_EQ(rules({"--appendonly", "no", "--save", ""}), answer(""));
+  CHECK_EQ(rules({"--save", "9 9", "--appendonly", "no"}), answer("9 9"));
+  CHECK_EQ(rules({"--appendonly", "yes"}), answer(""));
 }
 
 TEST(operation, options_go_before_the_configuration_file) {

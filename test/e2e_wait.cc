@@ -85,7 +85,7 @@ TEST(wait, holds_up_nobody_else) {
   const std::string large(300'000, 'x');
   std::string pipeline;
   for (const Argv& argv : std::vector<Argv>{{"SET", "a", "1"},
-                                            {"WAIT", "1", "200"},
+                                            {"WAIT", "1", std::to_string(1000 * slowness())},
                                             {"INCR", "a"},
                                             {"SET", "large", large},
                                             {"WAIT", "2", "1"},
@@ -302,8 +302,10 @@ TEST(wait, for_a_disk_that_fails) {
   Client client(server), other(server);
   disk->sync_error = EIO;
   disk->sync_failures = 1;
+  disk->hold_writevs = 1;  // no other file before the first look
   CHECK_EQ(client.command({"SET", "a", "1"}), kOk);
   CHECK_EQ(client.command({"WAITAOF", "1", "0", "50"}), pair_of(0, 0));
+  disk.release(disk->hold_writevs);
   CHECK_EQ(client.command({"WAITAOF", "1", "0", "0"}), pair_of(1, 0));
   CHECK_EQ(client.command({"SET", "a", "2"}), kOk);
   CHECK_EQ(client.command({"WAITAOF", "1", "0", "0"}), pair_of(1, 0));

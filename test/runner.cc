@@ -56,7 +56,7 @@ struct Options {
   std::vector<std::string> filters;
   uint64_t seed = 0;
   int jobs = 0;
-  int timeout_s = 60;
+  int timeout_s = 150;
   bool list = false;
   bool keep = false;
   bool verbose = false;

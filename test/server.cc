@@ -211,7 +211,8 @@ std::vector<std::string> Server::command_line() {
     if (options_.unix_socket) line.insert(line.end(), {"--unixsocket", unix_path_});
     line.insert(line.end(), {"--dir", options_.dir});
     line.insert(line.end(), {"--appendonly", options_.appendonly ? "yes" : "no"});
-    if (!ignix) line.insert(line.end(), {"--save", ""});
+    const bool rules_by_default = !ignix || (!options_.appendonly && options_.config_file.empty());
+    if (rules_by_default) line.insert(line.end(), {"--save", ""});
     if (ignix && *io_of_case()) line.insert(line.end(), {"--io", io_of_case()});
   }
   line.insert(line.end(), options_.arguments.begin(), options_.arguments.end());
@@ -271,7 +272,7 @@ bool Server::try_start() {
   if (start_once(kReadyText)) return true;
   if (kill(pid_, 0) == 0 && exit_status_ < 0) {
     bool timed_out = false;
-    exit_status_ = wait_with_limit(pid_, 5, &timed_out);
+    exit_status_ = wait_with_limit(pid_, kExitTimeoutSeconds * slowness(), &timed_out);
     if (timed_out) FAIL(std::string(name()) + " did not become ready");
     pid_ = -1;
   }

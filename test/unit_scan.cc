@@ -115,7 +115,7 @@ TEST_LONG(scan, meets_every_key_that_stays_once) {
   Random random(seed());
   Model model;
   size_t most = 0, least = SIZE_MAX;
-  const int rounds = slowness() > 1 ? 8 : 60;
+  const int rounds = slowness() > 1 ? 8 : 30;
   for (int i = 0; i < rounds; i++) {
     const bool grows = i % 2 == 0;
     if (grows) model.shrink_to(random.below(300));

@@ -219,14 +219,19 @@ void run_shutdown(Call& call) {
   if ((save && nosave) || (abort && (save || nosave || force || now)))
     return reply_syntax_error(call);
   if (abort) return call.reply.error("ERR No shutdown in progress.");
+  const auto id = (unsigned long long)call.session.id;
   if (call.env.server->ring.failure() && !nosave && !force) {
+    log_warning(
+        "SHUTDOWN of client %llu is refused, for the append-only file cannot be written; with "
+        "NOSAVE or FORCE the server stops all the same",
+        id);
     return call.reply.error("ERR Errors trying to SHUTDOWN. Check logs.");
   }
   using SaveAtEnd = Server::SaveAtEnd;
   call.env.server->save_at_end = save     ? SaveAtEnd::kYes
                                  : nosave ? SaveAtEnd::kNo
                                           : SaveAtEnd::kByRules;
-  log_notice("SHUTDOWN was sent by client %llu", (unsigned long long)call.session.id);
+  log_notice("SHUTDOWN was sent by client %llu, stopping", id);
   call.session.close_after_reply = true;
   call.env.server->request_stop();
 }

@@ -2,7 +2,9 @@
 
 #include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include <algorithm>
 
@@ -284,6 +286,7 @@ constexpr const char* kIgnored[] = {
     "busy-reply-threshold",
     "maxmemory-clients",
     "min-replicas-*",
+    "min-slaves-*",
     "no-appendfsync-on-rewrite",
     "notify-keyspace-events",
     "oom-score-adj*",
@@ -296,6 +299,7 @@ constexpr const char* kIgnored[] = {
     "set-max-*",
     "set-proc-title",
     "shutdown-*",
+    "slave-*",
     "slowlog-*",
     "socket-mark-id",
     "stop-writes-on-bgsave-error",
@@ -309,6 +313,21 @@ constexpr const char* kIgnored[] = {
     "ignore-warnings",
 };
 
+// Of these, what promises something that does not hold here. Nobody is to rely on it.
+constexpr struct {
+  const char* name;
+  const char* harmless;
+} kPromises[] = {
+    {"cluster-enabled", "no"}, {"min-replicas-to-write", "0"}, {"min-slaves-to-write", "0"}};
+
+// The same of directives that have no harmless value.
+constexpr const char* kRefused[] = {"aclfile",     "include",        "loadmodule", "masterauth",
+                                    "masteruser",  "rename-command", "replicaof",  "slaveof",
+                                    "requirepass", "tls-*",          "user"};
+
+// Redis's, where there is no log and nothing is said about saving.
+constexpr const char* kSaveRulesWithoutLog = "3600 1 300 100 60 10000";
+
 const Directive* find_directive(std::string_view name) {
   if (equal_ignoring_case(name, "backend")) name = "io";  // its name in Ignix 0.3
   for (const Directive& directive : kDirectives) {
@@ -317,9 +336,43 @@ const Directive* find_directive(std::string_view name) {
   return nullptr;
 }
 
-bool is_ignored(std::string_view name) {
-  return std::any_of(std::begin(kIgnored), std::end(kIgnored),
+std::string join(const Words& words, size_t first) {
+  std::string text;
+  for (size_t i = first; i < words.size(); i++) {
+    if (i > first) text += ' ';
+    text += words[i];
+  }
+  return text;
+}
+
+template <size_t N>
+bool is_one_of(const char* const (&patterns)[N], std::string_view name) {
+  return std::any_of(std::begin(patterns), std::end(patterns),
                      [&](const char* pattern) { return glob_match(pattern, name, true); });
+}
+
+bool is_promise(const Words& words) {
+  for (const auto& [name, harmless] : kPromises) {
+    if (equal_ignoring_case(words[0], name)) {
+      return words.size() != 2 || !equal_ignoring_case(words[1], harmless);
+    }
+  }
+  return false;
+}
+
+// Of a directive that Ignix does not have. False, with `error`, if that matters.
+bool read_over(const Words& words, std::vector<std::string>& ignored, std::string& error) {
+  const std::string name(words[0]);
+  if (is_promise(words) || is_one_of(kRefused, name)) {
+    error = "'" + join(words, 0) + "' is not supported";
+    return false;
+  }
+  if (!is_one_of(kIgnored, name)) {
+    error = "unknown option '" + name + "'";
+    return false;
+  }
+  ignored.push_back(name);
+  return true;
 }
 
 bool parse_octal(std::string_view text, int64_t& value) {
@@ -422,28 +475,12 @@ std::string value_text(const Config& config, const Directive& directive) {
   }
 }
 
-std::string join(const Words& words, size_t first) {
-  std::string text;
-  for (size_t i = first; i < words.size(); i++) {
-    if (i > first) text += ' ';
-    text += words[i];
-  }
-  return text;
-}
-
 // One directive with its values, from wherever.
 bool apply(Config& config, const Words& words, std::vector<std::string>& ignored,
            std::string& error) {
   const std::string name(words[0]);
   const Directive* directive = find_directive(name);
-  if (!directive) {
-    if (is_ignored(name)) {
-      ignored.push_back(name);
-      return true;
-    }
-    error = "unknown option '" + name + "'";
-    return false;
-  }
+  if (!directive) return read_over(words, ignored, error);
   const bool several = directive->kind == Kind::kWords || directive->kind == Kind::kOutputLimits ||
                        directive->kind == Kind::kSaveRules;
   if (words.size() < 2 || (words.size() > 2 && !several)) {
@@ -451,6 +488,7 @@ bool apply(Config& config, const Words& words, std::vector<std::string>& ignored
     return false;
   }
   std::string value = join(words, 1);
+  if (directive->kind == Kind::kSaveRules) config.save_was_said = true;
   // Each line of a redis.conf adds to the rules; an empty one takes them away.
   if (directive->kind == Kind::kSaveRules && !value.empty() && config.save_rules.count > 0) {
     value = format_save_rules(config.save_rules) + " " + value;
@@ -496,13 +534,7 @@ bool apply_file(Config& config, const std::string& path, std::vector<std::string
     bool good = split_inline(line, words);
     if (!good) error = "a quote is not closed";
     if (good && words.empty()) continue;
-    if (good && equal_ignoring_case(words[0], "include")) {
-      good = false;
-      error = "'include' is not supported";
-    } else if (good) {
-      good = apply(config, words, ignored, error);
-    }
-    if (!good) {
+    if (!good || !apply(config, words, ignored, error)) {
       error = path + ":" + std::to_string(line_number) + ": " + error;
       return false;
     }
@@ -511,15 +543,22 @@ bool apply_file(Config& config, const std::string& path, std::vector<std::string
   return true;
 }
 
-// A snapshot is not to take the place of the log.
-bool names_differ(const Config& config, std::string& error) {
-  const std::string& log = config.appendfilename;
-  for (const char* suffix : {"", ".rewrite", ".fsync-failed"}) {
-    if (config.dbfilename != log + suffix) continue;
-    error = "dbfilename is '" + log + suffix + "', a name that the append-only file needs";
-    return false;
+// The path of the directory, with no links, and the name.
+std::string resolved(const std::string& path) {
+  const size_t slash = path.rfind('/');
+  const std::string directory = slash == std::string::npos ? "." : path.substr(0, slash + 1);
+  char* real = realpath(directory.c_str(), nullptr);
+  const std::string found = (real ? real : directory) + ("/" + path.substr(slash + 1));
+  free(real);
+  return found;
+}
+
+bool is_same_file(const std::string& a, const std::string& b) {
+  struct stat of_a, of_b;
+  if (stat(a.c_str(), &of_a) == 0 && stat(b.c_str(), &of_b) == 0) {
+    return of_a.st_dev == of_b.st_dev && of_a.st_ino == of_b.st_ino;
   }
-  return true;
+  return resolved(a) == resolved(b);
 }
 
 bool is_option(const char* word) { return word[0] == '-' && word[1] == '-' && word[2] != '\0'; }
@@ -548,7 +587,35 @@ bool load_config(int argc, char** argv, Config& config, std::vector<std::string>
     while (i < argc && !is_option(argv[i])) words.push_back(argv[i++]);
     if (!apply(config, words, ignored, error)) return false;
   }
-  return names_differ(config, error);
+  if (!config.appendonly && !config.save_was_said) {
+    return parse_save_rules(kSaveRulesWithoutLog, config.save_rules, error);
+  }
+  return true;
+}
+
+bool paths_differ(const Config& config, std::string& error) {
+  struct Path {
+    const char* directive;
+    std::string path;
+  };
+  const std::string& log = config.appendfilename;
+  const Path paths[] = {{"appendfilename", log},
+                        {"appendfilename", log + ".rewrite"},
+                        {"appendfilename", log + ".fsync-failed"},
+                        {"dbfilename", config.dbfilename},
+                        {"pidfile", config.pidfile},
+                        {"logfile", config.logfile},
+                        {"unixsocket", config.unixsocket}};
+  for (const Path& a : paths) {
+    for (const Path* b = &a + 1; b != std::end(paths); b++) {
+      if (a.path.empty() || b->path.empty() || !strcmp(a.directive, b->directive)) continue;
+      if (!is_same_file(a.path, b->path)) continue;
+      error = std::string(b->directive) + " is '" + b->path + "', a file that " + a.directive +
+              " needs";
+      return false;
+    }
+  }
+  return true;
 }
 
 std::vector<std::pair<std::string, std::string>> config_get(const Config& config,

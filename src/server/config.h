@@ -71,6 +71,7 @@ struct Config {
   std::string appenddirname = "appendonlydir";
   std::string appendfilename = "ignix.aof";
   std::string dbfilename = "dump.rdb";
+  bool save_was_said = false;  // a `save` directive, with rules or without
 };
 
 // Reads `argv` and, if it names one, the config file. False, with one line in `error`, on anything
@@ -78,6 +79,10 @@ struct Config {
 // `ignored`.
 bool load_config(int argc, char** argv, Config& config, std::vector<std::string>& ignored,
                  std::string& error);
+
+// Whether the files of the data, and what else has a path, are different files. In the directory of
+// the data. False, with one line in `error`.
+bool paths_differ(const Config& config, std::string& error);
 
 // The names and values of all directives that match the pattern.
 std::vector<std::pair<std::string, std::string>> config_get(const Config& config,

@@ -27,7 +27,8 @@ bool cannot_load(const LogFile& file, uint64_t offset, const std::string& why, s
   return false;
 }
 
-// A record did not work. That is no damage where it is for want of memory or of databases.
+// A record did not work. That is no damage where it is for want of memory, of databases or of a
+// command.
 bool refused(const LogFile& file, const RecordRunner& runner, std::string& error) {
   const std::string& what = runner.what();
   if (what.starts_with("-OOM")) {
@@ -36,6 +37,7 @@ bool refused(const LogFile& file, const RecordRunner& runner, std::string& error
   if (what == "-ERR DB index is out of range") {
     return cannot_load(file, runner.failed_offset(), "no such database; see --databases", error);
   }
+  if (runner.lacks_command()) return cannot_load(file, runner.failed_offset(), what, error);
   return damaged(file, runner.failed_offset(), what, error);
 }
 

@@ -1,9 +1,11 @@
 #include "server/record_runner.h"
 
+#include <algorithm>
 #include <utility>
 
 #include "base/clock.h"
 #include "base/number.h"
+#include "base/quote.h"
 
 namespace ignix {
 
@@ -38,11 +40,14 @@ RecordRunner::RecordRunner(Server& server)
   open_ = &chunks_[pool_.chunk_to_fill()];
 }
 
-void RecordRunner::fail(uint64_t offset, const std::string& what) {
+static bool is_letter(char c) { return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z'); }
+
+void RecordRunner::fail(uint64_t offset, const std::string& what, bool lacks_command) {
   if (failed_ && failed_offset_ <= offset) return;
   failed_ = true;
   failed_offset_ = offset;
   what_ = what;
+  lacks_command_ = lacks_command;
 }
 
 void RecordRunner::take_failure(const Lane& lane) {
@@ -82,15 +87,29 @@ bool RecordRunner::run_group(uint64_t offset) {
   return !failed_;
 }
 
+// The record is none that changes data, or of a command that there is not.
+bool RecordRunner::refuse(uint64_t offset, const Command* command) {
+  finish();
+  const std::string_view name = record_[0];
+  const bool lacking = !command && std::all_of(name.begin(), name.end(), is_letter);
+  std::string what = "the command ";
+  append_quoted(what, name, 32);
+  if (lacking && record_.size() > 1) {
+    what += " (of key ";
+    append_quoted(what, record_[1], 64);
+    what += ")";
+  }
+  fail(offset, what + (lacking ? ", which Ignix does not have" : " does not change data"), lacking);
+  return false;
+}
+
 bool RecordRunner::add_change(uint64_t offset) {
   const std::string_view name = record_[0];
   if (equal_ignoring_case(name, "select") && select()) return !failed_;
   const Command* command = find_command(name);
   if (!command ||
       !((command->flags & (kWrite | kWritesBack)) || std::string_view(command->name) == "select")) {
-    finish();
-    fail(offset, "'" + std::string(name.substr(0, 32)) + "' is not a command that changes data");
-    return false;
+    return refuse(offset, command);
   }
   if (!(command->flags & kAllKeys) && !command->find_key && command->arity_fits(record_.size()) &&
       command->keys.count(record_.size()) == 1) {

@@ -39,6 +39,8 @@ class RecordRunner {
   // Of the first record that failed.
   uint64_t failed_offset() const { return failed_offset_; }
   const std::string& what() const { return what_; }
+  // It is a command that Ignix does not have: no damage.
+  bool lacks_command() const { return lacks_command_; }
 
  private:
   // One thread's means to run records.
@@ -83,7 +85,8 @@ class RecordRunner {
   void dispatch();
   void run_own();
   static void run_chunk(void* self, size_t number, int worker);
-  void fail(uint64_t offset, const std::string& what);
+  void fail(uint64_t offset, const std::string& what, bool lacks_command = false);
+  bool refuse(uint64_t offset, const Command* command);
   void take_failure(const Lane& lane);
   void wait_for_lanes();
 
@@ -100,6 +103,7 @@ class RecordRunner {
   bool failed_ = false;
   uint64_t failed_offset_ = 0;
   std::string what_;
+  bool lacks_command_ = false;
   LoadPool pool_;  // the last: its threads end before the rest goes
 };
 

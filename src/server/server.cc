@@ -29,6 +29,9 @@ Server::KeyspaceCounts Server::keyspace_counts() {
   return counts;
 }
 
-void Server::request_stop() { pthread_kill(main_thread, SIGTERM); }
+void Server::request_stop() {
+  stop_requested = true;
+  pthread_kill(main_thread, SIGTERM);
+}
 
 }  // namespace ignix

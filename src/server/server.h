@@ -55,6 +55,7 @@ struct Server {
 
   std::atomic<uint64_t> next_client_id{1};
   std::atomic<bool> stopping{false};
+  std::atomic<bool> stop_requested{false};  // by request_stop()
   enum class SaveAtEnd { kByRules, kYes, kNo };
   std::atomic<SaveAtEnd> save_at_end{SaveAtEnd::kByRules};
   pthread_t main_thread = {};
