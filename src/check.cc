@@ -21,6 +21,7 @@
 #include "durability/probe.h"
 #include "durability/rdb_reader.h"
 #include "durability/reader.h"
+#include "durability/ring.h"
 
 namespace {
 
@@ -329,9 +330,15 @@ bool ask(const char* question) {
   return line == "y" || line == "Y";
 }
 
+// Of a log of which nothing is left a record stays that changes nothing: an empty one is none, and
+// the server would load an older RDB file in its place.
 bool cut(int fd, uint64_t bytes) {
   while (ftruncate(fd, off_t(bytes)) != 0) {
     if (errno != EINTR) return false;
+  }
+  const auto& record = kSelectZero;
+  if (bytes == 0 && pwrite(fd, record.data(), record.size(), 0) != ssize_t(record.size())) {
+    return false;
   }
   while (fsync(fd) != 0) {
     if (errno != EINTR) return false;

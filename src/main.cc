@@ -404,13 +404,14 @@ int stop(Process& process) {
   Server& server = process.server;
   wake_loops(process);
   for (int i = 0; i < server.loop_count; i++) process.loops[i]->join();
-  process.listeners.close_all();
   server.persist.stop();
   const bool saved = save_at_end(server);
   server.keyspace.stop_ahead();
   pthread_join(process.memory_thread, nullptr);
   const bool written = server.aof.stop();
   if (!written) log_warning("the end of the append-only file could not be written");
+  // The last: a successor finds the port in use until the data is all there.
+  process.listeners.close_all();
   remove_pid_file(process);
   log_notice("stopped");
   return written && saved ? 0 : 1;

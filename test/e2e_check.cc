@@ -188,6 +188,26 @@ TEST(check, fixed_files_are_loaded) {
   fix_and_load(kFirst, std::string(5000, '\0'), 5000);
 }
 
+// A log of which nothing is left does not give way to an older RDB file.
+TEST(check, fixed_at_its_first_record) {
+  const std::string dir = fresh_dir("first"), path = dir + "/ignix.aof";
+  Server server({.appendonly = true, .dir = dir});
+  server.start();
+  Client client(server);
+  CHECK_EQ(client.command({"SET", "old", "1"}), kOk);
+  CHECK_EQ(client.command({"SAVE"}), kOk);
+  server.kill9();
+  for (const std::string& torn :
+       {std::string("*3\r\n$3\r\nSET\r\n$1"), encode({"MULTI"}) + encode({"SET", "a", "1"})}) {
+    write_file(path, torn);
+    expect_part(run_check({"--fix", "--yes", path}), 0, ": cut off: ");
+    server.start();
+    client.connect(server);
+    CHECK_EQ(client.command({"DBSIZE"}), integer(0));
+    server.kill9();
+  }
+}
+
 TEST(check, fixes_behind_an_rdb_part) {
   Server server({.appendonly = true});
   server.start();

@@ -3,6 +3,7 @@
 #include <poll.h>
 #include <signal.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
@@ -505,6 +506,35 @@ TEST(connections, promises_take_no_memory) {
   Client other(server);
   CHECK_EQ(other.command({"GET", "a"}), kNil);
   if (server.memory_kb() - before_kb > growth_limit_kb(16)) FAIL("the server has grown");
+}
+
+// What much input and long replies have taken is given back, though a part of a command is left,
+// and nobody hears the replies.
+TEST(connections, idle_ones_keep_no_room) {
+  Server server;
+  server.start();
+  const long before_kb = server.memory_kb();
+  std::string gets;
+  for (int i = 0; i < 20'000; i++) append_encoded({"GET", "k"}, &gets);
+  const std::string echo = encode({"CLIENT", "REPLY", "OFF"}) +
+                           encode({"ECHO", std::string(2'000'000, 'e')}) + encode({"INCR", "n"});
+  std::vector<Client> behind(50), silent(50);
+  for (Client& client : behind) {
+    client.connect(server);
+    CHECK(client.send(gets + "*"));
+    for (int i = 0; i < 20'000; i++) CHECK_EQ(client.read_reply(), kNil);
+  }
+  for (Client& client : silent) {
+    client.connect(server);
+    CHECK(client.send(echo));
+  }
+  Client other(server);
+  while (other.command({"GET", "n"}) != bulk("50")) continue;
+  const std::string list = other.command({"CLIENT", "LIST"});
+  for (size_t at = 0; (at = list.find(" qbuf-free=", at)) != std::string::npos; at++) {
+    CHECK(atol(list.c_str() + at + strlen(" qbuf-free=")) <= 64 * 1024);
+  }
+  if (server.memory_kb() - before_kb > growth_limit_kb(40)) FAIL("the server has grown");
 }
 
 // Slow is not idle, whether the timeout was there before or comes amid a value.

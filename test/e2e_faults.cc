@@ -2,6 +2,7 @@
 // nothing acknowledged is lost, and what cannot be kept is refused. Eight writers know what they
 // have sent and what was acknowledged; after each restart they look for it.
 #include <errno.h>
+#include <poll.h>
 #include <pthread.h>
 #include <sched.h>
 #include <signal.h>
@@ -668,6 +669,59 @@ TEST(faults, writes_go_on_while_fsync_stalls) {
   for (int i = 1; i <= 500; i++) CHECK_EQ(client.command({"INCR", "n"}), integer(i));
   CHECK(disk->syncs_held > 0);
   disk.release(disk->hold_syncs);
+}
+
+// While a server saves what it has before it ends, nobody takes its place.
+TEST(faults, no_successor_before_the_last_save) {
+  FaultyDisk disk;
+  Server server(
+      {.arguments = {"--save", "3600 1"}, .tcp = true, .environment = disk.environment()});
+  server.start();
+  Client client(server);
+  CHECK_EQ(client.command({"SET", "a", "1"}), kOk);
+  disk->hold_writevs = 1;
+  server.send_signal(SIGTERM);
+  while (disk->writevs_held == 0) continue;
+  const std::string port = std::to_string(server.port());
+  for (const std::vector<std::string>& where :
+       {std::vector<std::string>{"--port", port, "--bind", "127.0.0.1"},
+        std::vector<std::string>{"--port", "0", "--unixsocket", server.unix_path()}}) {
+    std::vector<std::string> line = {ignix_path(), "--dir", server.dir()};
+    line.insert(line.end(), where.begin(), where.end());
+    CHECK_EQ(run_program(line).status, 1);
+  }
+  disk.release(disk->hold_writevs);
+  CHECK_EQ(server.wait_exit(), 0);
+  server.start();
+  client.connect(server);
+  CHECK_EQ(client.command({"GET", "a"}), bulk("1"));
+}
+
+// The kernel spreads the connections over the loops, so that one loop's long work does not keep all
+// new clients waiting.
+TEST(faults, connections_come_beside_a_busy_loop) {
+  FaultyDisk disk;
+  Server server({.arguments = {"--threads", "2"},
+                 .tcp = true,
+                 .unix_socket = false,
+                 .environment = disk.environment()});
+  server.start();
+  Client saving(server);
+  CHECK_EQ(saving.command({"SET", "a", "1"}), kOk);
+  disk->hold_writevs = 1;
+  CHECK(saving.send_command({"SAVE"}));
+  while (disk->writevs_held == 0) continue;
+  std::vector<Client> clients(30);
+  std::vector<pollfd> answers;
+  for (Client& client : clients) {
+    client.connect(server);
+    CHECK(client.send_command({"PING"}));
+    answers.push_back({client.fd(), POLLIN, 0});
+  }
+  CHECK(poll(answers.data(), answers.size(), 10'000 * slowness()) > 0);
+  disk.release(disk->hold_writevs);
+  CHECK_EQ(saving.read_reply(), kOk);
+  for (Client& client : clients) CHECK_EQ(client.read_reply(), "+PONG\r\n");
 }
 
 // A signal ends a SAVE for which its loop waits; the rules still have a last word.

@@ -275,6 +275,40 @@ void wait_for_slow_disk(const char* fsync) {
   CHECK_EQ(other.command({"WAITAOF", "1", "1", "30"}), pair_of(1, 0));
 }
 
+// Who sends changes and never pauses gets its replies all the same: it does not run ahead of them.
+TEST(wait, replies_come_while_the_client_sends) {
+  FaultyDisk disk;
+  Server server(on(disk, "always"));
+  server.start();
+  Client busy(server), other(server);
+  std::string sets;
+  constexpr int kSets = 200'000;
+  for (int i = 0; i < kSets; i++) append_encoded({"SET", std::to_string(i), "v"}, &sets);
+  disk->hold_syncs = 1;
+  struct Work {
+    Client& client;
+    const std::string& bytes;
+  } work = {busy, sets};
+  const auto send_all = [](void* of) -> void* {
+    const Work& w = *static_cast<Work*>(of);
+    return w.client.send(w.bytes) ? of : nullptr;
+  };
+  pthread_t thread;
+  CHECK_EQ(pthread_create(&thread, nullptr, send_all, &work), 0);
+  wait_until(disk->syncs_held);
+  const auto keys = [&] { return atol(other.command({"DBSIZE"}).c_str() + 1); };
+  while (keys() < 5'000) continue;
+  long most = 0;
+  for (int i = 0; i < 3'000; i++) most = std::max(most, keys());
+  CHECK(most < 20'000);
+  disk.release(disk->hold_syncs);
+  void* sent = nullptr;
+  pthread_join(thread, &sent);
+  CHECK(sent);
+  for (int i = 0; i < kSets; i++) CHECK_EQ(busy.read_reply(), kOk);
+  CHECK_EQ(keys(), long(kSets));
+}
+
 TEST(wait, for_a_slow_disk_everysec) { wait_for_slow_disk("everysec"); }
 TEST(wait, for_a_slow_disk_no) { wait_for_slow_disk("no"); }
 

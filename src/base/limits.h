@@ -93,6 +93,7 @@ constexpr size_t kCompressBytesMax = 4ULL << 20;  // longer strings are saved as
 constexpr size_t kLogRingBytes = 8ULL << 20;
 constexpr size_t kLogSlackBytes = 64 * 1024;       // left free for records a write may add
 constexpr size_t kReceiveBlockBytes = 16 * 1024;   // a word of this length is received into a block
+constexpr size_t kHeldLogBytes = 256 * 1024;       // of a connection, before its replies must go
 constexpr size_t kStalledInputBytes = 256 * 1024;  // received while waiting for the log
 constexpr uint64_t kLogCachedBytes = 64ULL << 20;  // of the file's end, kept in the page cache
 constexpr uint64_t kLogUncacheBytes = 16ULL << 20;  // given up in one go

@@ -53,6 +53,7 @@ struct Connection : Client {
   bool broken = false;           // no byte goes in or out any more
   bool in_turn = false;          // on the loop's list of this turn
   bool held = false;             // on the loop's list of replies that wait for the log
+  uint64_t held_from = 0;        // the log position since which replies wait for it; 0: none do
   bool stalled = false;          // on the loop's list of those with commands that cannot run yet
   bool waiting = false;          // on the loop's list of those that wait (Session::wait)
   bool reading_paused = false;   // nothing is received: see net/loop.cc

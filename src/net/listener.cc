@@ -65,8 +65,12 @@ bool retry(Try attempt) {
 Listeners::~Listeners() { close_all(); }
 
 void Listeners::close_all() {
-  // First: once the socket is closed a successor may put its own there.
-  if (!unix_path_.empty()) unlink(unix_path_.c_str());
+  // First: once the socket is closed a successor may put its own there, or has already where
+  // somebody took this one away.
+  struct stat file;
+  const bool is_own = !unix_path_.empty() && lstat(unix_path_.c_str(), &file) == 0 &&
+                      file.st_dev == unix_device_ && file.st_ino == unix_inode_;
+  if (is_own) unlink(unix_path_.c_str());
   unix_path_.clear();
   for (auto& set : sets_) {
     for (int fd : set) close(fd);
@@ -126,8 +130,9 @@ bool Listeners::open_tcp(const std::string& address, const Config& config, std::
     errno = EADDRNOTAVAIL;
     return false;
   }
-  // The first socket is bound alone, so an address that anybody listens on is refused. Only then
-  // may others join, and when all have joined, nobody any more: SO_REUSEPORT is for our own loops.
+  // The first socket is bound alone, so an address that anybody listens on is refused, another
+  // Ignix's too. Only then may the others join it, among which the kernel spreads the connections
+  // as long as they all have the option.
   std::vector<int> fds;
   for (size_t i = 0; i < sets_.size(); i++) {
     const int fd = listen_on(*found, int(config.tcp_backlog), i == 0);
@@ -143,10 +148,7 @@ bool Listeners::open_tcp(const std::string& address, const Config& config, std::
     errno = failure;
     return false;
   }
-  for (size_t i = 0; i < sets_.size(); i++) {
-    set_option(fds[i], SOL_SOCKET, SO_REUSEPORT, 0);
-    sets_[i].push_back(fds[i]);
-  }
+  for (size_t i = 0; i < sets_.size(); i++) sets_[i].push_back(fds[i]);
   describe(where);
   return true;
 }
@@ -183,7 +185,10 @@ bool Listeners::open_unix(const Config& config, std::string& error) {
     errno = failure;
     return false;
   }
+  if (lstat(path.c_str(), &file) != 0) file = {};
   unix_path_ = path;
+  unix_device_ = file.st_dev;
+  unix_inode_ = file.st_ino;
   sets_[0].push_back(fd);
   describe(path);
   return true;

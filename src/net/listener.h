@@ -32,6 +32,8 @@ class Listeners {
 
   std::vector<std::vector<int>> sets_;
   std::string unix_path_, description_;
+  dev_t unix_device_ = 0;  // of the socket's file
+  ino_t unix_inode_ = 0;
 };
 
 }  // namespace ignix

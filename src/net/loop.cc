@@ -7,7 +7,8 @@
 //     blocked         its next command cannot run: no room in the log, its client must read, or a
 //                     snapshot is behind; ends when it is taken from stalled_
 //     stalled         on stalled_: it is looked at again at the next turn
-//     held            on held_: its replies wait for the log
+//     held            on held_: its replies wait for the log. If it has changed much since the
+//                     first of them, its next command waits as well
 //     waiting         on waiting_: it has sent WAIT or WAITAOF, and what it has sent since is not
 //                     looked at; ends in end_waits(). Its end of file is the end of it
 //     reading_paused  nothing more is received: its client must read, or it has sent far ahead of
@@ -215,8 +216,10 @@ void Loop::parse_all() {
   query_limit_bytes_ = size_t(server_.config.query_buffer_bytes.load(std::memory_order_relaxed));
   watch_clients();
   log_tail_before_ = server_.ring.tail();
-  env_.output_room_bytes =
-      int64_t(kOutputBytesAllClients) - int64_t(server_.total(&LoopStatus::output_pending_bytes));
+  // All loops look at once, and each may use its part.
+  env_.output_room_bytes = (int64_t(kOutputBytesAllClients) -
+                            int64_t(server_.total(&LoopStatus::output_pending_bytes))) /
+                           server_.loop_count;
   for (Connection* c : turn_.ready) join_turn(*c);
   for (size_t i = 0; i < in_turn_.size(); i++) parse(*in_turn_[i]);
 }
@@ -250,7 +253,20 @@ void Loop::expect_large_values(Connection& c) {
   if (!was_careful) io_->change_receive(c);
 }
 
+// Replies that wait for the log go before more changes are made, if they can. Without that they
+// would wait for ever while the client goes on sending. False if it has run too far ahead of them.
+bool Loop::answer_held(Connection& c) {
+  if (may_answer(c)) {
+    if (!c.broken && !c.awaits_writable) answer(c);
+    return true;
+  }
+  if (c.log_position - c.held_from <= kHeldLogBytes) return true;
+  if (c.input.size() - c.parsed > kStalledInputBytes) io_->pause_reading(c, true);
+  return false;
+}
+
 void Loop::parse(Connection& c) {
+  if (c.held_from && !c.close_after_reply && !c.is_waiting() && !answer_held(c)) return;
   while (!c.broken && !c.close_after_reply && !c.blocked && !c.is_waiting() &&
          c.missing_of_block() == 0) {
     const size_t first_word = batch_.words().size();
@@ -364,13 +380,24 @@ void Loop::finish(Connection& c) {
     pool_.take_back(c.input);
   } else {
     c.input.compact();
+    if (c.input.capacity() > kSpareBufferBytesMax) give_back_room(c);
   }
   if (c.output_cut && !c.broken) return close_over_limit(c);
   const size_t sending_before = c.sending.size();
-  if (!c.output.empty() && !c.broken && (!c.awaits_writable || c.writable)) answer(c);
+  const bool was_held = c.held_from;
+  if (c.output.empty()) {
+    pool_.take_back(c.output.own());  // of a client that does not want to hear
+  } else if (!c.broken && (!c.awaits_writable || c.writable)) {
+    answer(c);
+  }
+  // It may have commands that were not to be run yet.
+  if (was_held && !c.held_from && !c.input.empty()) {
+    stall(c);
+    sliced_ = true;
+  }
   c.writable = false;
   c.active_ms.store(now_mono_ms_, std::memory_order_relaxed);
-  if (c.reading_paused && !c.stalled && c.unsent_bytes() <= kOutputBytesPauseScarce) {
+  if (c.reading_paused && !c.stalled && !c.held && c.unsent_bytes() <= kOutputBytesPauseScarce) {
     // What was received before the pause is run first; only then more is received.
     if (c.blocked && !c.is_waiting()) {
       stall(c);
@@ -396,12 +423,24 @@ void Loop::finish(Connection& c) {
   c.output_pending_bytes.store(pending, std::memory_order_relaxed);
 }
 
+// A short rest of much input does not keep its memory.
+void Loop::give_back_room(Connection& c) {
+  Buffer rest;
+  if (c.input.size() > kReadBytes || !pool_.lend(rest) ||
+      !rest.append({c.input.data(), c.input.size()})) {
+    return pool_.take_back(rest);
+  }
+  c.input.swap(rest);
+}
+
 void Loop::answer(Connection& c) {
   if (may_answer(c)) {
+    c.held_from = 0;
     io_->send(c);
     if (c.output.empty()) pool_.take_back(c.output.own());
     return;
   }
+  if (!c.held_from) c.held_from = c.log_position;
   io_->await_writable(c, false);
   if (c.held) return;
   c.held = true;

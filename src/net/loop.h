@@ -64,6 +64,8 @@ class Loop {
   void end_slice(Connection& c);
   void fail(Connection& c, const std::string& error);
   void finish(Connection& c);
+  void give_back_room(Connection& c);
+  bool answer_held(Connection& c);
   void answer(Connection& c);
   bool may_answer(const Connection& c) const;
   void stall(Connection& c);

@@ -182,29 +182,35 @@ void expiry_fields(Text& text, Server& server) {
              (server.total(&LoopStatus::expire_us) - server.baseline.expire_us) / 1000);
 }
 
+// A RESETSTAT of another loop may have come after the counter was read.
+uint64_t since(uint64_t count, const std::atomic<uint64_t>& base) {
+  const uint64_t before = base;
+  return count > before ? count - before : 0;
+}
+
 void stats_section(Text& text, Server& server) {
   const Server::Baseline& base = server.baseline;
   const Server::KeyspaceCounts counts = server.keyspace_counts();
   text.field("total_connections_received",
-             server.total(&LoopStatus::connections) - base.connections);
-  text.field("total_commands_processed", server.total(&LoopStatus::commands) - base.commands);
+             since(server.total(&LoopStatus::connections), base.connections));
+  text.field("total_commands_processed", since(server.total(&LoopStatus::commands), base.commands));
   text.field("instantaneous_ops_per_sec", server.commands_per_second);
-  text.field("total_net_input_bytes", server.total(&LoopStatus::input_bytes) - base.input);
-  text.field("total_net_output_bytes", server.total(&LoopStatus::output_bytes) - base.output);
+  text.field("total_net_input_bytes", since(server.total(&LoopStatus::input_bytes), base.input));
+  text.field("total_net_output_bytes", since(server.total(&LoopStatus::output_bytes), base.output));
   char rate[32];
   snprintf(rate, sizeof rate, "%.2f", double(server.input_per_second) / 1024);
   text.field("instantaneous_input_kbps", rate);
   snprintf(rate, sizeof rate, "%.2f", double(server.output_per_second) / 1024);
   text.field("instantaneous_output_kbps", rate);
-  text.field("rejected_connections", server.total(&LoopStatus::rejected) - base.rejected);
-  text.field("evicted_keys", counts.evicted - base.evicted);
-  text.field("expired_keys", counts.expired - base.expired);
+  text.field("rejected_connections", since(server.total(&LoopStatus::rejected), base.rejected));
+  text.field("evicted_keys", since(counts.evicted, base.evicted));
+  text.field("expired_keys", since(counts.expired, base.expired));
   expiry_fields(text, server);
-  text.field("keyspace_hits", counts.hits - base.hits);
-  text.field("keyspace_misses", counts.misses - base.misses);
-  text.field("total_error_replies", server.total(&LoopStatus::errors) - base.errors);
-  text.field("total_reads_processed", server.total(&LoopStatus::reads) - base.reads);
-  text.field("total_writes_processed", server.total(&LoopStatus::writes) - base.writes);
+  text.field("keyspace_hits", since(counts.hits, base.hits));
+  text.field("keyspace_misses", since(counts.misses, base.misses));
+  text.field("total_error_replies", since(server.total(&LoopStatus::errors), base.errors));
+  text.field("total_reads_processed", since(server.total(&LoopStatus::reads), base.reads));
+  text.field("total_writes_processed", since(server.total(&LoopStatus::writes), base.writes));
 }
 
 void replication_section(Text& text, Server&) {

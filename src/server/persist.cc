@@ -26,8 +26,10 @@ const char* job_name(Persist::Job job) {
   return job == Persist::kSave ? "saving" : "rewriting the append-only file";
 }
 
+// A new file, whatever has the name: it could be another name of a file of data.
 int make_file(const std::string& name, std::string& error) {
-  const int fd = open(name.c_str(), O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
+  unlink(name.c_str());
+  const int fd = open(name.c_str(), O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0644);
   if (fd < 0) error = "cannot open '" + name + "': " + strerror(errno);
   return fd;
 }
