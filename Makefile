@@ -1,6 +1,7 @@
-# Ignix. Targets: all (the server and ignix-check), check, bench, install, clean.
-# Variables: CXX, CPPFLAGS, CXXFLAGS, LDFLAGS, WERROR (set it empty for an unknown compiler),
-# PREFIX, DESTDIR, SANITIZE=address|undefined|thread, TESTFLAGS (passed to the test runner).
+# Ignix. Targets: all (the server and ignix-check), check, bench, install, uninstall, clean.
+# Variables: CXX, AR, CPPFLAGS, CXXFLAGS, LDFLAGS, WERROR (set it empty for an unknown compiler),
+# BASELINK (empty: libgcc and libstdc++ are shared), PREFIX, DESTDIR,
+# SANITIZE=address|undefined|thread, TESTFLAGS (passed to the test runner).
 
 CXX      ?= g++
 CXXFLAGS ?= -O2 -g
@@ -33,6 +34,14 @@ disk    := build/$(flavour)/faulty-disk.so
 
 all: $(server) $(checker)
 
+# What everything is built with, and of; a new file only where that has changed.
+stamp := build/$(flavour)/flags
+built := $(CXX) $(BASEFLAGS) $(BASELINK) $(CPPFLAGS) $(CXXFLAGS) $(LDFLAGS) $(objects) $(tests)
+ifneq ($(built),$(file <$(stamp)))
+$(shell mkdir -p $(dir $(stamp)))
+$(file >$(stamp),$(built))
+endif
+
 $(server): build/$(flavour)/src/main.o $(library)
 	$(CXX) $(BASEFLAGS) $(CXXFLAGS) $(BASELINK) $(LDFLAGS) -o $@ $^
 
@@ -48,7 +57,7 @@ $(tester): $(tests) $(library)
 	$(CXX) $(BASEFLAGS) $(CXXFLAGS) $(BASELINK) $(LDFLAGS) -o $@ $^
 
 # Stands between the server and the kernel, in the tests: never with a sanitizer.
-$(disk): test/faulty_disk.cc test/faulty_disk.h Makefile
+$(disk): test/faulty_disk.cc test/faulty_disk.h Makefile $(stamp)
 	@mkdir -p $(@D)
 	$(CXX) -std=c++20 -fno-exceptions -fno-rtti -Wall -Wextra $(WERROR) $(CPPFLAGS) $(CXXFLAGS) \
 	  -fPIC -shared -o $@ $<
@@ -58,7 +67,7 @@ build/$(flavour)/bench-%: build/$(flavour)/bench/%.o $(library)
 
 build/$(flavour)/test/%.o: BASEFLAGS += -Itest
 
-build/$(flavour)/%.o: %.cc Makefile
+build/$(flavour)/%.o: %.cc Makefile $(stamp)
 	@mkdir -p $(@D)
 	$(CXX) $(BASEFLAGS) $(CPPFLAGS) $(CXXFLAGS) -c -o $@ $<
 
@@ -74,10 +83,15 @@ install: $(server) $(checker)
 	install -D -m 644 man/ignix-check.1 $(DESTDIR)$(PREFIX)/share/man/man1/ignix-check.1
 	install -D -m 644 man/ignix-commands.7 $(DESTDIR)$(PREFIX)/share/man/man7/ignix-commands.7
 	install -D -m 644 README.md $(DESTDIR)$(PREFIX)/share/doc/ignix/README.md
+	install -D -m 644 LICENSE $(DESTDIR)$(PREFIX)/share/doc/ignix/LICENSE
+
+uninstall:
+	cd $(DESTDIR)$(PREFIX) && rm -rf bin/ignix bin/ignix-check share/doc/ignix \
+	  share/man/man1/ignix.1 share/man/man1/ignix-check.1 share/man/man7/ignix-commands.7
 
 clean:
 	rm -rf build ignix ignix-check
 
-.PHONY: all check bench install clean
+.PHONY: all check bench install uninstall clean
 .SECONDARY:
 -include $(patsubst %.o,%.d,$(objects) $(tests)) $(wildcard build/$(flavour)/bench/*.d)
