@@ -162,6 +162,62 @@ TEST(evict, nothing_is_volatile) {
 }
 
 // What was evicted is gone after a restart as well, and nothing else is.
+// Without a policy only what is deleted makes room, however little it is.
+TEST(evict, deletions_make_room) {
+  Server server({.arguments = {"--threads", "2", "--maxmemory", "100mb"}});
+  server.start();
+  Client client(server);
+  const std::string value(100, 'v');
+  int keys = 0;
+  for (bool full = false; !full;) {
+    std::string commands;
+    for (int i = 0; i < 1'000; i++)
+      append_encoded({"SET", std::to_string(keys + i), value}, &commands);
+    CHECK(client.send(commands));
+    for (int i = 0; i < 1'000; i++) full = client.read_reply().starts_with("-OOM") || full;
+    keys += 1'000;
+  }
+  // A twenty-fifth of them.
+  for (int i = 0; i < keys; i += 25) client.command({"DEL", std::to_string(i)});
+  for (int i = 0; i < keys; i += 100) {
+    while (client.command({"SET", std::to_string(i), value}) != kOk) continue;
+  }
+}
+
+// What is flushed is no reason to refuse.
+TEST(evict, a_flush_makes_room) {
+  for (const char* policy : {"noeviction", "allkeys-lru"}) {
+    Server server(
+        {.arguments = {"--threads", "2", "--maxmemory", "100mb", "--maxmemory-policy", policy}});
+    server.start();
+    Client client(server);
+    CHECK_EQ(client.command({"SELECT", "1"}), kOk);
+    fill(client, "kept", 1'000, 100);
+    CHECK_EQ(client.command({"SELECT", "0"}), kOk);
+    fill(client, "k", 400'000, 100);
+    CHECK_EQ(client.command({"CONFIG", "SET", "maxmemory", "50mb"}), kOk);
+    CHECK(client.send(encode({"FLUSHDB"}) + encode({"SET", "a", "b"})));
+    CHECK_EQ(client.read_reply(), kOk);
+    CHECK_EQ(client.read_reply(), kOk);
+    CHECK_EQ(client.command({"SELECT", "1"}), kOk);
+    if (*policy == 'n') CHECK_EQ(count(client, "kept", 1'000), 1'000);
+  }
+}
+
+// Of an empty store nothing is left that could keep a key from being set.
+TEST(evict, an_empty_store_has_room) {
+  if (slowness() > 1) SKIP(kTooSlow);
+  Server server({.arguments = {"--threads", "16", "--maxmemory", "200mb"}});
+  server.start();
+  Client client(server);
+  for (size_t bytes = 1; bytes < 3'000; bytes += bytes / 9 + 8) {
+    fill(client, "k", 3'000, bytes);
+    CHECK_EQ(client.command({"FLUSHALL"}), kOk);
+  }
+  CHECK_EQ(client.command({"MEMORY", "PURGE"}), kOk);
+  CHECK(number_of(client, "memory", "used_memory_held") < 20 << 20);
+}
+
 TEST(evict, the_log_says_so) {
   for (const char* policy : {"allkeys-random", "allkeys-lru"}) {
     Server server(

@@ -724,6 +724,39 @@ TEST(faults, connections_come_beside_a_busy_loop) {
   for (Client& client : clients) CHECK_EQ(client.read_reply(), "+PONG\r\n");
 }
 
+// Buckets that a snapshot has kept from being joined do not stay.
+TEST(faults, table_shrinks_after_a_snapshot) {
+  FaultyDisk disk;
+  Server server({.arguments = {"--threads", "1"}, .environment = disk.environment()});
+  server.start();
+  Client client(server);
+  const auto used_bytes = [&] {
+    const std::string info = client.command({"INFO", "memory"}), name = "used_memory:";
+    return atol(info.c_str() + info.find(name) + name.size());
+  };
+  constexpr int kKeys = 60'000;
+  const auto of_all = [&](const char* command, const char* value) {
+    std::string commands;
+    for (int i = 0; i < kKeys; i++) {
+      append_encoded(
+          value ? Argv{command, std::to_string(i), value} : Argv{command, std::to_string(i)},
+          &commands);
+    }
+    CHECK(client.send(commands));
+    for (int i = 0; i < kKeys; i++) CHECK(client.read_reply()[0] != '-');
+  };
+  const long before = used_bytes();
+  of_all("SET", "v");
+  const long full = used_bytes();
+  disk->hold_writevs = 1;
+  CHECK_EQ(client.command({"BGSAVE"}), "+Background saving started\r\n");
+  while (disk->writevs_held == 0) continue;
+  of_all("DEL", nullptr);
+  disk.release(disk->hold_writevs);
+  await_info(client, "rdb_bgsave_in_progress:0");
+  while (used_bytes() > before + (full - before) / 8) continue;
+}
+
 // A signal ends a SAVE for which its loop waits; the rules still have a last word.
 TEST(faults, stopped_while_it_saves) {
   FaultyDisk disk;

@@ -28,9 +28,20 @@ int64_t RoomMaker::budget_us() const {
   return budget_us;
 }
 
+// What was flushed is not in anybody's way, and is not refused or evicted for: it goes now.
+void RoomMaker::free_flushed() {
+  Keyspace& keyspace = *env_.keyspace;
+  for (uint32_t done = 0; done < keyspace.stripe_count() && keyspace.over_limit();) {
+    if (keyspace.free_flushed(stripe_)) continue;
+    stripe_ = (stripe_ + 1) % keyspace.stripe_count();
+    done++;
+  }
+}
+
 bool RoomMaker::make_room() {
   Keyspace& keyspace = *env_.keyspace;
   if (!keyspace.over_limit()) return true;
+  if (keyspace.has_flushed()) free_flushed();
   keyspace.release_spare();
   if (env_.evict.policy == EvictPolicy::kNone) return !keyspace.over_limit();
   const int64_t start_us = clock_us(CLOCK_MONOTONIC);

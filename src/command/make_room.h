@@ -18,12 +18,14 @@ class RoomMaker {
   uint64_t count() const { return logger_.count(); }
 
  private:
+  void free_flushed();
   bool may_delete() const;
   int64_t budget_us() const;
 
   Env& env_;
   GoneLogger logger_;
   Evictor evictor_;
+  uint32_t stripe_ = 0;  // where free_flushed() goes on
 };
 
 }  // namespace ignix

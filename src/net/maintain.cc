@@ -67,6 +67,7 @@ int Loop::expire_timeout_ms() {
 // Memory is tidied a little at a time, most of it when there is nothing else to do. Any loop that
 // runs commands looks after all stripes: the others may be asleep.
 void Loop::maintain() {
+  if (server_.loading.active.load(std::memory_order_acquire)) return;
   const bool idle = turn_.ready.empty();
   const int pause_ms = !maintain_more_ ? kMaintainCheckMs
                        : idle          ? kMaintainIdleMs
@@ -76,11 +77,13 @@ void Loop::maintain() {
   activity_maintained_ = activity();
   Keyspace& keyspace = server_.keyspace;
   const int64_t until_us = clock_us(CLOCK_MONOTONIC) + kMaintainBudgetUs;
+  // Where nothing is evicted, only what has been deleted makes room.
+  const bool thorough = env_.evict.policy == EvictPolicy::kNone && keyspace.over_limit();
   // Once around all stripes without finding anything is the end.
   uint32_t idle_stripes = 0;
   while (idle_stripes < keyspace.stripe_count() && clock_us(CLOCK_MONOTONIC) < until_us) {
     if (++maintain_stripe_ >= keyspace.stripe_count()) maintain_stripe_ = 0;
-    idle_stripes = keyspace.maintain(maintain_stripe_) ? 0 : idle_stripes + 1;
+    idle_stripes = keyspace.maintain(maintain_stripe_, thorough) ? 0 : idle_stripes + 1;
   }
   maintain_more_ = idle_stripes < keyspace.stripe_count();
   if (make_room()) maintain_more_ = true;

@@ -162,7 +162,7 @@ void run_time(Call& call) {
 void run_memory_purge(Call& call) {
   Keyspace& keyspace = call.keyspace();
   for (uint32_t i = 0; i < keyspace.stripe_count(); i++) {
-    while (keyspace.maintain(i)) continue;
+    while (keyspace.maintain(i, true)) continue;
   }
   while (keyspace.purge_shared()) continue;
   give_heap_back();

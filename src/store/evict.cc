@@ -35,7 +35,9 @@ bool Evictor::choose_bucket(const EvictRules& rules, int& db, size_t& area_index
   uint64_t drawn = random_.below(total);
   for (db = 0; drawn >= keyspace_.area_buckets(db); db++) {
     drawn -= keyspace_.area_buckets(db);
-    if (db + 1 == keyspace_.databases()) return false;  // they have just become fewer
+    if (db + 1 < keyspace_.databases()) continue;
+    drawn = 0;  // they have just become fewer
+    break;
   }
   const size_t start = size_t(drawn);
   for (int i = 0; i <= keyspace_.databases(); i++) {
@@ -100,6 +102,8 @@ bool Evictor::evict_one(const EvictRules& rules, GoneSink& sink) {
   if (rules.policy != policy_) count_ = 0;
   policy_ = rules.policy;
   for (unsigned tries = 0; tries < kTries; tries++) {
+    // A try that finds nothing looks at all buckets.
+    if (tries == 1 && !keyspace_.has_keys(is_volatile(rules.policy))) return false;
     if (is_random(rules.policy)) {
       if (evict_random(rules, sink)) return true;
       continue;

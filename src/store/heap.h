@@ -220,14 +220,16 @@ class Heap {
   size_t slab_bytes() const { return slab_count_ * Pool::kSlabBytes; }
 
   // Whether compact() has something to do in the class for `bytes`.
-  bool is_sparse(size_t bytes) const { return is_sparse_class(Classes::of(bytes)); }
+  bool is_sparse(size_t bytes) const { return is_sparse_class(Classes::of(bytes), false); }
 
   // Empties a sparse slab by moving what is in it, at most `places_max` places: `moved(from, to)`
   // for each, when the bytes have been copied. Prefers the sparsest slab of the class with the most
   // room to gain. Returns false when there is nothing worth moving: free places make up less than
-  // a sixteenth of each class, or hardly more than a slab.
+  // a sixteenth of each class (not asked if `thorough`), or hardly more than a slab.
   template <typename Moved>
-  bool compact(size_t places_max, Moved moved);
+  bool compact(size_t places_max, bool thorough, Moved moved);
+  // The empty slabs that free() has kept go back.
+  void drop_empty();
 
  private:
   struct ClassState {
@@ -246,11 +248,11 @@ class Heap {
   size_t free_places(unsigned c) const {
     return size_t(classes_[c].slabs) * places_in(c) - classes_[c].used;
   }
-  bool is_sparse_class(unsigned c) const {
+  bool is_sparse_class(unsigned c, bool thorough) const {
     const size_t places = size_t(classes_[c].slabs) * places_in(c);
-    return 4 * free_places(c) >= 5 * places_in(c) && free_places(c) * 16 >= places;
+    return 4 * free_places(c) >= 5 * places_in(c) && (thorough || free_places(c) * 16 >= places);
   }
-  unsigned class_to_compact() const;
+  unsigned class_to_compact(bool thorough) const;
   uint32_t choose_source(unsigned size_class);
 
   Pool* pool_ = nullptr;
@@ -347,15 +349,22 @@ void Heap<Classes>::drop_slab(uint32_t index) {
   pool_->give_back(index);
 }
 
+template <typename Classes>
+void Heap<Classes>::drop_empty() {
+  for (const uint32_t head : with_room_) {
+    if (head != kNoSlab && pool_->slab(head).used == 0) drop_slab(head);
+  }
+}
+
 // ---- compaction
 
 // kCount if none is worth it.
 template <typename Classes>
-unsigned Heap<Classes>::class_to_compact() const {
+unsigned Heap<Classes>::class_to_compact(bool thorough) const {
   unsigned best = Classes::kCount;
   size_t best_bytes = 0;
   for (unsigned c = 0; c < Classes::kCount; c++) {
-    if (!is_sparse_class(c) || free_places(c) * Classes::bytes(c) <= best_bytes) continue;
+    if (!is_sparse_class(c, thorough) || free_places(c) * Classes::bytes(c) <= best_bytes) continue;
     best_bytes = free_places(c) * Classes::bytes(c);
     best = c;
   }
@@ -380,8 +389,8 @@ uint32_t Heap<Classes>::choose_source(unsigned size_class) {
 
 template <typename Classes>
 template <typename Moved>
-bool Heap<Classes>::compact(size_t places_max, Moved moved) {
-  const unsigned size_class = class_to_compact();
+bool Heap<Classes>::compact(size_t places_max, bool thorough, Moved moved) {
+  const unsigned size_class = class_to_compact(thorough);
   if (size_class == Classes::kCount) return false;
   const size_t place_bytes = Classes::bytes(size_class);
   const uint32_t source = choose_source(size_class);

@@ -386,6 +386,16 @@ uint64_t Keyspace::key_count(int db) const {
   return count;
 }
 
+bool Keyspace::has_keys(bool with_expiry) {
+  for (uint32_t i = 0; i < stripe_count_; i++) {
+    StripeGuard guard(*this, stripes_[i]);
+    for (int db = 0; db < databases_; db++) {
+      if (with_expiry ? state(db, i).expiries : state(db, i).keys) return true;
+    }
+  }
+  return false;
+}
+
 uint64_t Keyspace::expiry_count(int db) const {
   uint64_t count = 0;
   for (uint32_t i = 0; i < stripe_count_; i++) count += state(db, i).expiries;

@@ -211,12 +211,18 @@ class Keyspace {
   // sparse slab where that has made one. Takes the stripe's lock.
   template <typename MayGo>
   bool evict(int db, uint64_t hash, Ref ref, MayGo may_go, GoneSink& sink);
+  // Whether any database has keys (with_expiry: such that expire). Takes each stripe's lock.
+  bool has_keys(bool with_expiry);
   // While the limit is near, memory that is only kept for later is given up.
   void release_spare();
 
   // A little work (some tens of microseconds) on a stripe: frees entries of flushed databases,
-  // empties sparse slabs. Returns whether there is more.
-  bool maintain(uint32_t stripe);
+  // joins buckets, empties sparse slabs (if `thorough`, also those that are hardly worth it).
+  // Returns whether there is more.
+  bool maintain(uint32_t stripe, bool thorough = false);
+  // The first of these, alone, and whether any stripe has something of it.
+  bool free_flushed(uint32_t stripe);
+  bool has_flushed() const { return flushes_.load(std::memory_order_relaxed) > 0; }
   // A little work on what stripes share: gives free slabs, dropped blocks and unused buckets back
   // to the kernel; keeps what may be needed again. `now_ms`: monotonic.
   bool maintain_shared(int64_t now_ms);
@@ -300,7 +306,7 @@ class Keyspace {
   bool add(int db, Stripe& stripe, const Key& key, const StoredValue& value, int64_t expiry_ms,
            uint32_t clock);
   void flush_at_once(int db);
-  bool free_flushed(uint32_t stripe);
+  bool join_some(uint32_t stripe);
   void recycle(FlushedAreas* flushed);
   void fix_slot(uint32_t stripe, Ref from, Ref to);
   bool trim_buckets(int db);
@@ -329,6 +335,7 @@ class Keyspace {
   BlockHeap blocks_;
   std::unique_ptr<Stripe[]> stripes_;
   std::atomic<uint64_t> table_bytes_{0}, limit_bytes_{0};
+  std::atomic<int> flushes_{0};  // FlushedAreas that there are
 
   // One for each database, made when it is first used. Areas are never unmapped, since a prefetch
   // may look into those of a database that has just been flushed: they are used again.
@@ -384,7 +391,7 @@ bool Keyspace::evict(int db, uint64_t hash, Ref ref, MayGo may_go, GoneSink& sin
   constexpr size_t kMoves = 128;
   // The entries of a flushed table cannot be found by their keys, so they cannot be moved.
   if (!stripe.flushed && stripe.heap.is_sparse(bytes)) {
-    stripe.heap.compact(kMoves, [&](Ref from, Ref to) { fix_slot(number, from, to); });
+    stripe.heap.compact(kMoves, false, [&](Ref from, Ref to) { fix_slot(number, from, to); });
   }
   return true;
 }

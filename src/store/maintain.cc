@@ -12,6 +12,7 @@ namespace {
 
 constexpr uint32_t kBucketsPerStep = 32;
 constexpr size_t kMovesPerStep = 128;
+constexpr unsigned kJoinsPerStep = 32;
 constexpr size_t kSlabsPerStep = 16;
 // Free slabs that stay resident for the next allocations, at least.
 constexpr size_t kSpareBytesMin = 256 << 10;
@@ -44,6 +45,7 @@ void Keyspace::flush(int db) {
     keys_here.clear();
     stripes_[i].flushed = &old;
   }
+  flushes_.fetch_add(1, std::memory_order_relaxed);
   flushed.release();  // recycle() deletes it, when the last stripe is done
 }
 
@@ -87,6 +89,7 @@ bool Keyspace::free_flushed(uint32_t index) {
 }
 
 void Keyspace::recycle(FlushedAreas* flushed) {
+  flushes_.fetch_sub(1, std::memory_order_relaxed);
   flushed->areas->clear();
   pthread_mutex_lock(&areas_lock_);
   flushed->areas->next_spare = spare_areas_;
@@ -95,13 +98,31 @@ void Keyspace::recycle(FlushedAreas* flushed) {
   delete flushed;
 }
 
-bool Keyspace::maintain(uint32_t index) {
+// While a snapshot is walked erasing joins nothing; this makes up for it. Returns whether it did.
+bool Keyspace::join_some(uint32_t index) {
+  bool joined = false;
+  for (int db = 0; db < databases_ && !snapshot_; db++) {
+    if (!areas_[db].load(std::memory_order_relaxed)) continue;
+    const auto& buckets = state(db, index).buckets;
+    const uint32_t before = buckets.load(std::memory_order_relaxed);
+    table(db, index).join_after(kJoinsPerStep);
+    joined = joined || buckets.load(std::memory_order_relaxed) < before;
+  }
+  return joined;
+}
+
+bool Keyspace::maintain(uint32_t index, bool thorough) {
   if (free_flushed(index)) return true;
   Stripe& stripe = stripes_[index];
   StripeGuard guard(*this, stripe);
   // The entries of a flushed table cannot be found by their keys, so they cannot be moved.
   if (stripe.flushed) return true;
-  return stripe.heap.compact(kMovesPerStep, [&](Ref from, Ref to) { fix_slot(index, from, to); });
+  bool more = join_some(index);
+  more = stripe.heap.compact(kMovesPerStep, thorough, [&](Ref from, Ref to) {
+    fix_slot(index, from, to);
+  }) || more;
+  if (!more && (thorough || over_limit())) stripe.heap.drop_empty();
+  return more;
 }
 
 // The one slot that points at the entry, in whichever database, gets its new Ref.
