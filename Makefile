@@ -34,13 +34,17 @@ disk    := build/$(flavour)/faulty-disk.so
 
 all: $(server) $(checker)
 
-# What everything is built with, and of; a new file only where that has changed.
+# What everything is built with, and of; a new file only where that has changed. What is installed is
+# what was built, whatever the flags are by then.
 stamp := build/$(flavour)/flags
 built := $(CXX) $(BASEFLAGS) $(BASELINK) $(CPPFLAGS) $(CXXFLAGS) $(LDFLAGS) $(objects) $(tests)
-ifneq ($(built),$(file <$(stamp)))
+builds := $(filter-out install uninstall clean,$(or $(MAKECMDGOALS),all))
+ifneq ($(if $(builds),$(built),$(file <$(stamp))),$(file <$(stamp)))
 $(shell mkdir -p $(dir $(stamp)))
 $(file >$(stamp),$(built))
 endif
+$(stamp):
+	@mkdir -p $(@D) && touch $@
 
 $(server): build/$(flavour)/src/main.o $(library)
 	$(CXX) $(BASEFLAGS) $(CXXFLAGS) $(BASELINK) $(LDFLAGS) -o $@ $^
@@ -86,7 +90,7 @@ install: $(server) $(checker)
 	install -D -m 644 LICENSE $(DESTDIR)$(PREFIX)/share/doc/ignix/LICENSE
 
 uninstall:
-	cd $(DESTDIR)$(PREFIX) && rm -rf bin/ignix bin/ignix-check share/doc/ignix \
+	cd $(DESTDIR)$(PREFIX)/ && rm -rf bin/ignix bin/ignix-check share/doc/ignix \
 	  share/man/man1/ignix.1 share/man/man1/ignix-check.1 share/man/man7/ignix-commands.7
 
 clean:

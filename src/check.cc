@@ -333,12 +333,12 @@ bool ask(const char* question) {
 // Of a log of which nothing is left a record stays that changes nothing: an empty one is none, and
 // the server would load an older RDB file in its place.
 bool cut(int fd, uint64_t bytes) {
+  if (bytes == 0) {
+    bytes = kSelectZero.size();
+    if (pwrite(fd, kSelectZero.data(), bytes, 0) != ssize_t(bytes)) return false;
+  }
   while (ftruncate(fd, off_t(bytes)) != 0) {
     if (errno != EINTR) return false;
-  }
-  const auto& record = kSelectZero;
-  if (bytes == 0 && pwrite(fd, record.data(), record.size(), 0) != ssize_t(record.size())) {
-    return false;
   }
   while (fsync(fd) != 0) {
     if (errno != EINTR) return false;

@@ -66,8 +66,8 @@ void remove_pid_file(const Process& process) {
 
 // Once there are listeners: the Unix socket must not be left behind.
 [[noreturn]] void die(Process& process, const std::string& error) {
-  process.listeners.close_all();
   remove_pid_file(process);
+  process.listeners.close_all();
   if (!process.server.config.logfile.empty()) log_warning("%s", error.c_str());
   die(error);
 }
@@ -343,8 +343,8 @@ void wait_for_load(Process& process) {
       return;
     }
     log_notice("received %s while loading, stopping", name_of(signal));
-    process.listeners.close_all();
     remove_pid_file(process);
+    process.listeners.close_all();
     if (process.server.config.appendonly) process.server.persist.remove_unfinished();
     _exit(0);
   }
@@ -410,9 +410,11 @@ int stop(Process& process) {
   pthread_join(process.memory_thread, nullptr);
   const bool written = server.aof.stop();
   if (!written) log_warning("the end of the append-only file could not be written");
-  // The last: a successor finds the port in use until the data is all there.
-  process.listeners.close_all();
+  // The last, in this order: a successor finds the port in use until the data is all there, then no
+  // other server's lock on the log, and its own pid file stays.
   remove_pid_file(process);
+  if (server.config.appendonly) server.aof.unlock();
+  process.listeners.close_all();
   log_notice("stopped");
   return written && saved ? 0 : 1;
 }

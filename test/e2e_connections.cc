@@ -530,10 +530,15 @@ TEST(connections, idle_ones_keep_no_room) {
   }
   Client other(server);
   while (other.command({"GET", "n"}) != bulk("50")) continue;
-  const std::string list = other.command({"CLIENT", "LIST"});
-  for (size_t at = 0; (at = list.find(" qbuf-free=", at)) != std::string::npos; at++) {
-    CHECK(atol(list.c_str() + at + strlen(" qbuf-free=")) <= 64 * 1024);
-  }
+  const auto most_room = [&] {
+    const std::string list = other.command({"CLIENT", "LIST"}), field = " qbuf-free=";
+    long most = 0;
+    for (size_t at = 0; (at = list.find(field, at)) != std::string::npos; at++) {
+      most = std::max(most, atol(list.c_str() + at + field.size()));
+    }
+    return most;
+  };
+  while (most_room() > 64 * 1024) continue;
   if (server.memory_kb() - before_kb > growth_limit_kb(40)) FAIL("the server has grown");
 }
 

@@ -161,7 +161,6 @@ TEST(evict, nothing_is_volatile) {
   }
 }
 
-// What was evicted is gone after a restart as well, and nothing else is.
 // Without a policy only what is deleted makes room, however little it is.
 TEST(evict, deletions_make_room) {
   Server server({.arguments = {"--threads", "2", "--maxmemory", "100mb"}});
@@ -218,6 +217,7 @@ TEST(evict, an_empty_store_has_room) {
   CHECK(number_of(client, "memory", "used_memory_held") < 20 << 20);
 }
 
+// What was evicted is gone after a restart as well, and nothing else is.
 TEST(evict, the_log_says_so) {
   for (const char* policy : {"allkeys-random", "allkeys-lru"}) {
     Server server(

@@ -29,7 +29,7 @@ struct Env {
   Server* server;
   const std::atomic<bool>* loading = nullptr;  // while it is true, few commands are run
   int64_t now_ms = 0;                          // time of day, read once for each batch
-  int64_t output_room_bytes = 0;         // what all clients' replies may still grow by in this turn
+  int64_t output_room_bytes = 0;         // what this loop's replies may still grow by in this turn
   int64_t output_bytes_max = 0;          // of a client, by client-output-buffer-limit; 0: any
   uint32_t clock = 0;                    // the entries' access clock at that time
   EvictRules evict = {};                 // maxmemory-policy and what belongs to it

@@ -28,20 +28,22 @@ int64_t RoomMaker::budget_us() const {
   return budget_us;
 }
 
-// What was flushed is not in anybody's way, and is not refused or evicted for: it goes now.
-void RoomMaker::free_flushed() {
+// What was flushed goes now. Returns whether there is more of it.
+bool RoomMaker::free_flushed() {
   Keyspace& keyspace = *env_.keyspace;
-  for (uint32_t done = 0; done < keyspace.stripe_count() && keyspace.over_limit();) {
-    if (keyspace.free_flushed(stripe_)) continue;
-    stripe_ = (stripe_ + 1) % keyspace.stripe_count();
-    done++;
+  const int64_t start_us = clock_us(CLOCK_MONOTONIC);
+  while (keyspace.has_flushed() && keyspace.over_limit()) {
+    if (clock_us(CLOCK_MONOTONIC) - start_us >= budget_us()) return true;
+    if (!keyspace.free_flushed(stripe_)) stripe_ = (stripe_ + 1) % keyspace.stripe_count();
   }
+  return false;
 }
 
 bool RoomMaker::make_room() {
   Keyspace& keyspace = *env_.keyspace;
   if (!keyspace.over_limit()) return true;
-  if (keyspace.has_flushed()) free_flushed();
+  // Room that is on its way is no reason to refuse or to evict.
+  if (free_flushed()) return true;
   keyspace.release_spare();
   if (env_.evict.policy == EvictPolicy::kNone) return !keyspace.over_limit();
   const int64_t start_us = clock_us(CLOCK_MONOTONIC);

@@ -18,7 +18,7 @@ class RoomMaker {
   uint64_t count() const { return logger_.count(); }
 
  private:
-  void free_flushed();
+  bool free_flushed();
   bool may_delete() const;
   int64_t budget_us() const;
 

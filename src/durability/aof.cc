@@ -167,6 +167,8 @@ bool Aof::stop() {
   return ring_->failure() == 0 && sync();
 }
 
+void Aof::unlock() { flock(fd_, LOCK_UN); }
+
 void Aof::notify() {
   // The tail of the ring was moved before this load, and the AOF thread sets the flag before it
   // looks at the tail: one of both sees the other.

@@ -52,6 +52,9 @@ class Aof {
   // file could not take it.
   bool stop();
 
+  // After that: another server may have the file.
+  void unlock();
+
   // Any thread, after appending.
   void notify();
 

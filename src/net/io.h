@@ -1,5 +1,6 @@
 // What a loop needs of the kernel, as an interface with a back end for each way to get it. A loop
-// calls wait() once a turn; everything is received before anything is run, and sent after.
+// calls wait() once a turn; everything is received before anything is run, and sent after, but what
+// has waited for the log.
 #pragma once
 
 #include <cstddef>

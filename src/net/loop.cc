@@ -1,6 +1,7 @@
 // The turn of a loop is a batch: receive from every ready connection, parse, run in batches, then
-// send, one send for each connection (large values: net/large.cc, net/splice.h). New connections:
-// net/accept.cc; how connections end: net/close.cc; what a loop does besides: net/maintain.cc.
+// send, one send for each connection, and one before where replies have waited for the log (large
+// values: net/large.cc, net/splice.h). New connections: net/accept.cc; how connections end:
+// net/close.cc; what a loop does besides: net/maintain.cc.
 //
 // What holds a connection up, besides its client:
 //

@@ -163,6 +163,12 @@ void persistence_section(Text& text, Server& server) {
   text.field("aof_buffer_length", server.ring.tail() - taken);
 }
 
+// A RESETSTAT of another loop may have come after the counter was read.
+uint64_t since(uint64_t count, const std::atomic<uint64_t>& base) {
+  const uint64_t before = base;
+  return count > before ? count - before : 0;
+}
+
 // Stale are keys that have expired and are still there: what the last walk over them has found.
 void expiry_fields(Text& text, Server& server) {
   const uint64_t stale = server.expired_by_last_walk;
@@ -177,15 +183,9 @@ void expiry_fields(Text& text, Server& server) {
            100 * double(stale) / double(std::max<uint64_t>(1, stale + expiries)));
   text.field("expired_stale_perc", percent);
   text.field("expired_time_cap_reached_count",
-             server.total(&LoopStatus::expire_slices) - server.baseline.expire_slices);
+             since(server.total(&LoopStatus::expire_slices), server.baseline.expire_slices));
   text.field("expire_cycle_cpu_milliseconds",
-             (server.total(&LoopStatus::expire_us) - server.baseline.expire_us) / 1000);
-}
-
-// A RESETSTAT of another loop may have come after the counter was read.
-uint64_t since(uint64_t count, const std::atomic<uint64_t>& base) {
-  const uint64_t before = base;
-  return count > before ? count - before : 0;
+             since(server.total(&LoopStatus::expire_us), server.baseline.expire_us) / 1000);
 }
 
 void stats_section(Text& text, Server& server) {

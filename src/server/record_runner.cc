@@ -91,7 +91,7 @@ bool RecordRunner::run_group(uint64_t offset) {
 bool RecordRunner::refuse(uint64_t offset, const Command* command) {
   finish();
   const std::string_view name = record_[0];
-  const bool lacking = !command && std::all_of(name.begin(), name.end(), is_letter);
+  const bool lacking = !command && !name.empty() && std::all_of(name.begin(), name.end(), is_letter);
   std::string what = "the command ";
   append_quoted(what, name, 32);
   if (lacking && record_.size() > 1) {

@@ -312,9 +312,12 @@ void Heap<Classes>::free(Ref ref, size_t bytes) {
   slab.used--;
   classes_[size_class].used--;
   used_bytes_ -= place_bytes;
-  if (!slab.listed) list(index);
   // An empty slab goes back, unless it is the only one of its class with room: that would be
   // fetched again at the next turn.
+  if (!slab.listed) {
+    list(index);
+    if (slab.next != kNoSlab && pool_->slab(slab.next).used == 0) drop_slab(slab.next);
+  }
   if (slab.used == 0 && (slab.next != kNoSlab || slab.prev != kNoSlab)) drop_slab(index);
 }
 

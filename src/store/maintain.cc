@@ -1,5 +1,6 @@
-// The keyspace's work that no command waits for: what flushing leaves to be freed, slabs that
-// deletions have made sparse, memory to be given back to the kernel. All in small steps.
+// The keyspace's work that no command waits for, but past maxmemory: what flushing leaves to be
+// freed, buckets to be joined, slabs that deletions have made sparse, memory to be given back to
+// the kernel. All in small steps.
 #include <algorithm>
 #include <cassert>
 #include <memory>

@@ -232,7 +232,8 @@ void Table::erase(uint64_t hash, FoundSlot found, bool may_join) {
 void Table::join_after(unsigned erased) {
   for (; erased > 0; erased--) {
     const uint32_t buckets = state_.buckets.load(std::memory_order_relaxed);
-    if (state_.keys >= buckets * kJoinBelow || buckets <= 1) return;
+    // Fewer than what has just been split had, however few buckets there are.
+    if (buckets <= 1 || state_.keys >= uint64_t(buckets - 1) * kJoinBelow) return;
     join();
   }
 }
