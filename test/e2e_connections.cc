@@ -1,5 +1,6 @@
 // Many connections, slow ones, too many, none left; signals; the addresses to listen on.
 #include <arpa/inet.h>
+#include <limits.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -288,9 +289,9 @@ TEST(connections, gone_amid_a_large_value) {
   if (server.memory_kb() - before_kb > growth_limit_kb(128)) FAIL("the server has grown");
 }
 
-// A client that asks little is not held up by those that ask much: between its own two commands no
-// more is run for them than a few slices.
-TEST(connections, a_quiet_one_beside_floods) {
+// The most commands that were run between two of a client that asks little, beside some that ask
+// much.
+long long most_run_between() {
   Server server({.arguments = {"--threads", "1"}, .tcp = true, .unix_socket = false});
   server.start();
   Client quiet(server), floods[10];
@@ -332,9 +333,15 @@ TEST(connections, a_quiet_one_beside_floods) {
     for (int j = 0; j < 300'000; j++) CHECK_EQ(floods[i].read_reply(), kPong);
   }
   CHECK_EQ(floods[0].read_reply(), kOk);
-  // Two turns of nine floods are 50,000; the limit allows for some more, which run while this
-  // process waits for a CPU. Without slices it is a million over io_uring, which takes in all there
-  // is.
+  return most;
+}
+
+// Two turns of nine floods are 50,000; the limit allows for some more, which run while this process
+// waits for a CPU. If it waits long it is more, but not each time. Without slices it is a million
+// over io_uring, which takes in all there is.
+TEST_ALONE(connections, a_quiet_one_beside_floods) {
+  long long most = LLONG_MAX;
+  for (int i = 0; i < 3 && most > 400'000; i++) most = most_run_between();
   if (most > 400'000) FAIL(std::to_string(most) + " commands were run before the quiet client's");
 }
 
