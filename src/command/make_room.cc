@@ -28,13 +28,13 @@ int64_t RoomMaker::budget_us() const {
   return budget_us;
 }
 
-// What was flushed goes now. Returns whether there is more of it.
+// What was flushed goes now, at least a step of it. Returns whether there is more.
 bool RoomMaker::free_flushed() {
   Keyspace& keyspace = *env_.keyspace;
   const int64_t start_us = clock_us(CLOCK_MONOTONIC);
   while (keyspace.has_flushed() && keyspace.over_limit()) {
-    if (clock_us(CLOCK_MONOTONIC) - start_us >= budget_us()) return true;
     if (!keyspace.free_flushed(stripe_)) stripe_ = (stripe_ + 1) % keyspace.stripe_count();
+    if (clock_us(CLOCK_MONOTONIC) - start_us >= budget_us()) return keyspace.has_flushed();
   }
   return false;
 }

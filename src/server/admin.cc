@@ -63,24 +63,35 @@ static void put_back(Config& config, const Values& before) {
   for (const auto& [name, value] : before) config_set(config, name, value, none);
 }
 
-static void set_directives(Call& call) {
-  Config& config = call.env.server->config;
+// False, with the reply, if a name or value cannot be right, whatever the others are.
+static bool may_be_set(Call& call) {
+  const auto refused = [&](std::string_view name, const char* reason) {
+    reply_config_error(call, name, reason);
+    return false;
+  };
   for (size_t i = 2; i < call.word_count; i += 2) {
     if (!config_has(call.words[i])) {
-      return call.reply.errorf("ERR Unknown option or number of arguments for CONFIG SET - '%.*s'",
-                               int(call.words[i].size()), call.words[i].data());
+      call.reply.errorf("ERR Unknown option or number of arguments for CONFIG SET - '%.*s'",
+                        int(call.words[i].size()), call.words[i].data());
+      return false;
     }
     if (!config_is_changeable(call.words[i])) {
-      return reply_config_error(call, call.words[i], "can't set immutable config");
+      return refused(call.words[i], "can't set immutable config");
     }
     if (call.words[i + 1].size() > kConfigBytesMax) {
-      return reply_config_error(call, call.words[i], "the value is too long");
+      return refused(call.words[i], "the value is too long");
     }
     for (size_t j = 2; j < i; j += 2) {
       if (!equal_ignoring_case(call.words[i], call.words[j])) continue;
-      return reply_config_error(call, call.words[i], "duplicate parameter");
+      return refused(call.words[i], "duplicate parameter");
     }
   }
+  return true;
+}
+
+static void set_directives(Call& call) {
+  if (!may_be_set(call)) return;
+  Config& config = call.env.server->config;
   Values before;
   const int64_t clients_before = config.maxclients;
   for (size_t i = 2; i < call.word_count; i += 2) {

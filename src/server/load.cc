@@ -22,8 +22,8 @@ bool cut_torn_end(Server& server, const LogFile& file, uint64_t offset, std::str
   const unsigned long long torn = file.bytes - offset;
   if (!server.config.aof_load_truncated) {
     error = file.what() + " ends within a record, " + std::to_string(torn) + " bytes behind byte " +
-            std::to_string(offset) + "; --aof-load-truncated yes cuts them off" +
-            (offset > 0 ? ", and so does ignix-check --fix" : "");
+            std::to_string(offset) +
+            "; --aof-load-truncated yes cuts them off, and so does ignix-check --fix";
     return false;
   }
   if (ftruncate(file.fd, off_t(offset)) != 0 || fsync(file.fd) != 0) {

@@ -118,12 +118,11 @@ bool Keyspace::maintain(uint32_t index, bool thorough) {
   StripeGuard guard(*this, stripe);
   // The entries of a flushed table cannot be found by their keys, so they cannot be moved.
   if (stripe.flushed) return true;
-  bool more = join_some(index);
-  more = stripe.heap.compact(kMovesPerStep, thorough, [&](Ref from, Ref to) {
-    fix_slot(index, from, to);
-  }) || more;
-  if (!more && (thorough || over_limit())) stripe.heap.drop_empty();
-  return more;
+  const bool joined = join_some(index);
+  const auto moved = [&](Ref from, Ref to) { fix_slot(index, from, to); };
+  if (stripe.heap.compact(kMovesPerStep, thorough, moved)) return true;
+  if (thorough || over_limit()) stripe.heap.drop_empty();
+  return joined;
 }
 
 // The one slot that points at the entry, in whichever database, gets its new Ref.
