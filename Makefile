@@ -40,11 +40,10 @@ stamp := build/$(flavour)/flags
 built := $(CXX) $(BASEFLAGS) $(BASELINK) $(CPPFLAGS) $(CXXFLAGS) $(LDFLAGS) $(objects) $(tests)
 builds := $(filter-out install uninstall clean,$(or $(MAKECMDGOALS),all))
 ifneq ($(if $(builds),$(built),$(file <$(stamp))),$(file <$(stamp)))
-$(shell mkdir -p $(dir $(stamp)))
-$(file >$(stamp),$(built))
+$(shell rm -f $(stamp))
 endif
 $(stamp):
-	@mkdir -p $(@D) && touch $@
+	@:$(shell mkdir -p $(@D))$(file >$@,$(built))
 
 $(server): build/$(flavour)/src/main.o $(library)
 	$(CXX) $(BASEFLAGS) $(CXXFLAGS) $(BASELINK) $(LDFLAGS) -o $@ $^

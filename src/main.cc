@@ -28,6 +28,7 @@
 #include "server/load.h"
 #include "server/load_parts.h"
 #include "server/open_files.h"
+#include "server/paths.h"
 #include "server/server.h"
 
 namespace {

@@ -386,11 +386,8 @@ void Loop::finish(Connection& c) {
   if (c.output_cut && !c.broken) return close_over_limit(c);
   const size_t sending_before = c.sending.size();
   const bool was_held = c.held_from;
-  if (c.output.empty()) {
-    pool_.take_back(c.output.own());  // of a client that does not want to hear
-  } else if (!c.broken && (!c.awaits_writable || c.writable)) {
-    answer(c);
-  }
+  if (!c.output.empty() && !c.broken && (!c.awaits_writable || c.writable)) answer(c);
+  if (c.output.empty()) pool_.take_back(c.output.own());
   // It may have commands that were not to be run yet.
   if (was_held && !c.held_from && !c.input.empty()) {
     stall(c);
@@ -437,9 +434,7 @@ void Loop::give_back_room(Connection& c) {
 void Loop::answer(Connection& c) {
   if (may_answer(c)) {
     c.held_from = 0;
-    io_->send(c);
-    if (c.output.empty()) pool_.take_back(c.output.own());
-    return;
+    return io_->send(c);
   }
   if (!c.held_from) c.held_from = c.log_position;
   io_->await_writable(c, false);

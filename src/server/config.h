@@ -80,10 +80,6 @@ struct Config {
 bool load_config(int argc, char** argv, Config& config, std::vector<std::string>& ignored,
                  std::string& error);
 
-// Whether the files of the data, and what else has a path, are different files. In the directory of
-// the data. False, with one line in `error`.
-bool paths_differ(const Config& config, std::string& error);
-
 // The names and values of all directives that match the pattern.
 std::vector<std::pair<std::string, std::string>> config_get(const Config& config,
                                                             std::string_view pattern);
