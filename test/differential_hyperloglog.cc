@@ -77,12 +77,18 @@ void damage(Random& random, std::string* bytes) {
 }
 
 // Redis looks at the byte behind a string if the last two bytes, long zeros, are cut in the middle,
-// and that byte need not be zero after a PFADD. No such strings are made here, and commands that
-// write amid the registers are left out of these streams.
+// and that byte need not be zero after a PFADD. No such strings are made here, none so short that
+// APPEND may make one of it, and other families' commands that write amid or behind the registers
+// are left out of these streams.
 void mend_end(std::string* bytes) {
-  size_t at = 16;
+  constexpr size_t kEncoding = 4, kHeader = 16;
+  if (bytes->size() < kHeader) {
+    if (bytes->size() > kEncoding) (*bytes)[kEncoding] = 2;  // there is none such
+    return;
+  }
+  size_t at = kHeader;
   while (at < bytes->size()) at += (uint8_t((*bytes)[at]) & 0xc0) == 0x40 ? 2 : 1;
-  if (at > bytes->size() && bytes->size() > 16) bytes->push_back('\7');
+  if (at > bytes->size()) bytes->push_back('\7');
 }
 
 void gen_set_hyperloglog(Stream& s, Argv* argv) {
