@@ -1,5 +1,6 @@
 // Letters from any thread to one loop. The loop sleeps on the event descriptor together with its
-// sockets; a letter wakes it.
+// sockets; a letter wakes it. The descriptor stays readable from the first wake on and is to be
+// watched for edges: every write is one (epoll(7), EPOLLET), so nobody need read it.
 #pragma once
 
 #include <sys/eventfd.h>
@@ -39,8 +40,7 @@ class Mailbox {
   // Any thread. Many wakes before the next take() cost one system call.
   void wake() {
     if (woken_.exchange(true, std::memory_order_acq_rel)) return;
-    const uint64_t one = 1;
-    // Fails only when the counter is full, and then the loop wakes all the same.
+    const uint64_t one = 1;  // it takes for ever to fill the counter
     [[maybe_unused]] ssize_t written = write(event_fd_, &one, sizeof one);
   }
 
@@ -48,8 +48,6 @@ class Mailbox {
   // before this returns may be consumed by it: do what one asks for only afterwards.
   void take(std::vector<Letter>& letters) {
     letters.clear();
-    uint64_t count;
-    [[maybe_unused]] ssize_t got = read(event_fd_, &count, sizeof count);
     // Before the box is emptied, so that a letter posted from now on wakes again.
     woken_.exchange(false, std::memory_order_acq_rel);
     SpinGuard guard(lock_);

@@ -138,7 +138,6 @@ bool Aof::start(LogRing* ring, uint64_t size_bytes, FsyncPolicy policy, void (*o
   pthread_condattr_t monotonic;
   pthread_condattr_init(&monotonic);
   pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
-  pthread_cond_init(&woken_, &monotonic);
   pthread_cond_init(&second_, &monotonic);
   pthread_cond_init(&switched_, &monotonic);
   if (pthread_create(&writer_, nullptr, run_writer, this) != 0) return false;
@@ -158,10 +157,8 @@ bool Aof::stop() {
   if (!running_) return true;
   running_ = false;
   stopping_ = true;
-  pthread_mutex_lock(&lock_);
-  pthread_cond_signal(&woken_);
-  pthread_cond_signal(&second_);
-  pthread_mutex_unlock(&lock_);
+  notify();
+  wake_syncer();
   pthread_join(writer_, nullptr);
   pthread_join(syncer_, nullptr);
   return ring_->failure() == 0 && sync();
@@ -169,14 +166,7 @@ bool Aof::stop() {
 
 void Aof::unlock() { flock(fd_, LOCK_UN); }
 
-void Aof::notify() {
-  // The tail of the ring was moved before this load, and the AOF thread sets the flag before it
-  // looks at the tail: one of both sees the other.
-  if (!asleep_.load(std::memory_order_seq_cst)) return;
-  pthread_mutex_lock(&lock_);
-  pthread_cond_signal(&woken_);
-  pthread_mutex_unlock(&lock_);
-}
+void Aof::notify() { bell_.ring(); }
 
 void Aof::sync_soon(uint64_t position) {
   uint64_t wanted = sync_wanted_.load();
@@ -193,17 +183,6 @@ bool Aof::sync_is_due() const {
 void Aof::wake_syncer() {
   pthread_mutex_lock(&lock_);
   pthread_cond_signal(&second_);
-  pthread_mutex_unlock(&lock_);
-}
-
-void Aof::sleep_until_notified(int timeout_ms) {
-  pthread_mutex_lock(&lock_);
-  asleep_.store(true, std::memory_order_seq_cst);
-  if (ring_->tail() == ring_->taken() && !stopping_ && !switch_.load()) {
-    const timespec until = monotonic_after(timeout_ms);
-    pthread_cond_timedwait(&woken_, &lock_, &until);
-  }
-  asleep_.store(false, std::memory_order_relaxed);
   pthread_mutex_unlock(&lock_);
 }
 
@@ -317,7 +296,7 @@ bool Aof::replace(int fd, const std::string& name, uint64_t from, std::string& e
   } else {
     pthread_mutex_lock(&lock_);
     switch_.store(&request);
-    pthread_cond_signal(&woken_);
+    notify();
     while (!request.done) pthread_cond_wait(&switched_, &lock_);
     pthread_mutex_unlock(&lock_);
   }
@@ -396,9 +375,9 @@ bool Aof::acknowledge() {
 }
 
 void Aof::write_loop() {
-  constexpr int kIdleMs = 1000;
   int tries_left = 10;  // when the server stops: a disk that stays full must not keep it
   for (;;) {
+    const uint32_t rings = bell_.rings();
     if (switch_.load()) switch_files();
     const std::string_view bytes = ring_->complete();
     if ((!bytes.empty() && !write_some(bytes)) || !acknowledge()) {
@@ -407,7 +386,7 @@ void Aof::write_loop() {
       nanosleep(&pause, nullptr);
     } else if (bytes.empty() && ring_->tail() == ring_->taken()) {
       if (stopping_) return;
-      sleep_until_notified(kIdleMs);
+      bell_.wait(rings);
     } else if (bytes.empty()) {
       sched_yield();  // a record is being copied
     }

@@ -17,6 +17,7 @@
 #include <cstdint>
 #include <string>
 
+#include "base/bell.h"
 #include "durability/ring.h"
 
 namespace ignix {
@@ -109,7 +110,6 @@ class Aof {
   void skip_to(uint64_t offset);
   void report(Trouble trouble, int error);
   void switch_files();
-  void sleep_until_notified(int timeout_ms);
 
   std::string path_;
   int fd_ = -1;  // once it runs, under sync_lock_ but for the AOF thread, which alone replaces it
@@ -145,9 +145,9 @@ class Aof {
   std::atomic<Switch*> switch_{nullptr};
   std::atomic<bool> stopping_{false};
 
-  std::atomic<bool> asleep_{false};  // the AOF thread waits, or is about to, for `woken_`
+  Bell bell_;  // the AOF thread waits for it; rung when it has something to do
   pthread_mutex_t lock_ = PTHREAD_MUTEX_INITIALIZER;
-  pthread_cond_t woken_, second_, switched_;  // under lock_; all on CLOCK_MONOTONIC
+  pthread_cond_t second_, switched_;  // under lock_; all on CLOCK_MONOTONIC
 };
 
 }  // namespace ignix

@@ -101,7 +101,7 @@ void Loop::close_overdue() {
   status_.registry.for_each([&](Client& client) {
     Connection& c = static_cast<Connection&>(client);
     const int64_t idle_ms = now_mono_ms_ - c.active_ms.load(std::memory_order_relaxed);
-    if (timeout_ms && idle_ms > timeout_ms && !c.is_waiting()) {
+    if (timeout_ms && idle_ms > timeout_ms && !c.is_waiting() && !c.held) {
       idle.push_back(&c);
     } else if (over_output_limit(c, c.unsent_bytes())) {
       over_limit.push_back(&c);

@@ -38,7 +38,7 @@ class EpollIo : public Io {
   }
 
   bool watch_mailbox(int fd) override {
-    return control(EPOLL_CTL_ADD, fd, EPOLLIN, kMailboxTag | uint64_t(fd));
+    return control(EPOLL_CTL_ADD, fd, EPOLLIN | EPOLLET, kMailboxTag | uint64_t(fd));
   }
 
   void pause_accepting(bool paused) override {

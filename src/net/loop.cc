@@ -162,12 +162,11 @@ void Loop::join_turn(Connection& c) {
 // Those that have waited for room in the log, or for their client to read, go first.
 void Loop::continue_stalled() {
   sliced_ = false;
-  std::vector<Connection*> waiting;
-  waiting.swap(stalled_);
-  for (Connection* c : waiting) {
+  for (Connection* c : stalled_) {
     c->stalled = c->blocked = false;
     join_turn(*c);
   }
+  stalled_.clear();
 }
 
 // Looks at those that wait only if for one of them it can be over.
@@ -345,26 +344,33 @@ void Loop::stall(Connection& c) {
 void Loop::log_written() {
   if (!env_.log) return;
   if (server_.ring.tail() != log_tail_before_) server_.aof.notify();
-  if (held_.empty()) return;
-  std::vector<Connection*> held;
-  held.swap(held_);
-  for (Connection* c : held) {
+  take_held();
+}
+
+// Looks at them only if the log has got on since it last did: there may be many, and many turns
+// before it does.
+void Loop::take_held() {
+  const uint64_t acknowledged = server_.aof.acknowledged();
+  if (acknowledged == acknowledged_seen_) return;
+  acknowledged_seen_ = acknowledged;
+  std::erase_if(held_, [this, acknowledged](Connection* c) {
+    if (c->log_position > acknowledged) return false;
     c->held = false;
     join_turn(*c);
-  }
+    return true;
+  });
 }
 
 void Loop::finish_all() {
-  for (size_t i = 0; i < in_turn_.size(); i++) finish(*in_turn_[i]);
-  in_turn_.clear();
-  // The flag is raised before the log is looked at once more: its thread sees the flag, or we see
-  // its progress.
-  waits_for_log_.store(!held_.empty() || !waiting_.empty(), std::memory_order_seq_cst);
-  const bool disk_got_on = !waiting_.empty() && server_.aof.synced() != synced_seen_;
-  if (disk_got_on ||
-      std::any_of(held_.begin(), held_.end(), [this](Connection* c) { return may_answer(*c); })) {
-    wake();
-  }
+  do {
+    for (size_t i = 0; i < in_turn_.size(); i++) finish(*in_turn_[i]);
+    in_turn_.clear();
+    // The flag is raised before the log is looked at once more: its thread sees the flag, or we see
+    // its progress.
+    waits_for_log_.store(!held_.empty() || !waiting_.empty(), std::memory_order_seq_cst);
+    take_held();
+  } while (!in_turn_.empty());
+  if (!waiting_.empty() && server_.aof.synced() != synced_seen_) wake();
 }
 
 bool Loop::may_answer(const Connection& c) const {

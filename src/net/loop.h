@@ -52,6 +52,7 @@ class Loop {
   void watch_clients();
   void run_batch();
   void log_written();
+  void take_held();
   void finish_all();
   void close_all_dead();
   void adopt_all();
@@ -120,6 +121,7 @@ class Loop {
 
   std::vector<Connection*> in_turn_;  // those to be finished at the end of the turn
   std::vector<Connection*> held_;     // their replies wait for the log
+  uint64_t acknowledged_seen_ = 0;    // of the log, when held_ was last looked at
   std::vector<Connection*> stalled_;  // they have commands that could not be run yet
   std::vector<Connection*> waiting_;  // they wait, as Session::wait says
   int64_t wait_ends_ms_ = 0;          // not before that, but for those that wait for the disk
