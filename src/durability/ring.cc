@@ -68,6 +68,16 @@ class Select {
   std::string_view words_[2];
 };
 
+// A line that is about to be written, wherever it is now. Every x86-64 processor takes this
+// instruction, though the compiler believes it only of some.
+inline void prefetch_to_write(const char* p) {
+#if defined(__x86_64__)
+  asm volatile("prefetchw %0" : : "m"(*p));
+#else
+  __builtin_prefetch(p, 1);
+#endif
+}
+
 }  // namespace
 
 // Writes to a part of the ring that crosses its end, or has yet to come free.
@@ -125,6 +135,17 @@ uint64_t LogRing::append(Writer& writer, int db, const std::string_view* words, 
   return commit(writer, space);
 }
 
+// The ring is larger than a core's cache, so the lines for the records after the next few are asked
+// for now. Else each would come from afar while the lock of the next command's stripe waits: an
+// atomic operation goes behind all stores before it.
+void LogRing::prefetch_ahead(uint64_t start, size_t bytes) const {
+  constexpr uint64_t kLine = 64, kAheadBytes = 512;
+  const uint64_t from = start + kAheadBytes, end = from + std::min<uint64_t>(bytes, kAheadBytes);
+  for (uint64_t at = (from + kLine - 1) & ~(kLine - 1); at < end; at += kLine) {
+    prefetch_to_write(bytes_.get() + (at & (kLogRingBytes - 1)));
+  }
+}
+
 LogRing::Space LogRing::reserve(Writer& writer, size_t bytes) {
   // The reservation releases the announcement: who sees the one sees the other. The announcement
   // itself is a release for the record before, whose "idle" it may hide from the AOF thread.
@@ -132,6 +153,7 @@ LogRing::Space LogRing::reserve(Writer& writer, size_t bytes) {
   const uint64_t start = tail_.fetch_add(bytes, std::memory_order_seq_cst);
   const size_t offset = start & (kLogRingBytes - 1);
   if (start + bytes - taken() <= kLogRingBytes) {
+    prefetch_ahead(start, bytes);
     const bool is_whole = offset + bytes <= kLogRingBytes;
     return {start, bytes, is_whole ? bytes_.get() + offset : nullptr, nullptr};
   }

@@ -105,6 +105,7 @@ class LogRing {
     Aside* aside;  // nullptr: in the ring
   };
   class Through;
+  void prefetch_ahead(uint64_t start, size_t bytes) const;
   Space reserve(Writer& writer, size_t bytes);
   template <typename Write>
   void fill(Writer& writer, const Space& space, Write write);
