@@ -657,6 +657,25 @@ TEST(faults, reads_go_on_while_a_write_stalls) {
   reads_go_on(disk, server, disk->hold_pwrites, disk->pwrites_held);
 }
 
+// Who waits for the disk is not idle, however long that takes; who came later, and is, is closed.
+TEST(faults, waiting_for_the_disk_is_not_idle) {
+  FaultyDisk disk;
+  ServerOptions options = durable("everysec", &disk);
+  options.arguments.insert(options.arguments.end(), {"--threads", "1", "--timeout", "1"});
+  Server server(options);
+  server.start();
+  Client writer(server);
+  CHECK_EQ(writer.command({"SET", "a", "1"}), kOk);
+  disk->hold_pwrites = 1;
+  CHECK(writer.send_command({"SET", "a", "2"}));
+  while (disk->pwrites_held == 0) continue;
+  Client idle(server);
+  CHECK_EQ(idle.command({"GET", "a"}), bulk("2"));
+  CHECK_EQ(idle.read_until_close(), "");
+  disk.release(disk->hold_pwrites);
+  CHECK_EQ(writer.read_reply(), kOk);
+}
+
 // With everysec writes do not wait for an fsync either.
 TEST(faults, writes_go_on_while_fsync_stalls) {
   FaultyDisk disk;

@@ -68,8 +68,8 @@ class Select {
   std::string_view words_[2];
 };
 
-// A line that is about to be written, wherever it is now. Every x86-64 processor takes this
-// instruction, though the compiler believes it only of some.
+// A line that is about to be written, wherever it is now. The compiler believes only of some x86-64
+// processors that they have this instruction; the others do nothing.
 inline void prefetch_to_write(const char* p) {
 #if defined(__x86_64__)
   asm volatile("prefetchw %0" : : "m"(*p));

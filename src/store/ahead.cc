@@ -80,8 +80,9 @@ bool Keyspace::prepare_growth() {
 
 void Keyspace::run_ahead() {
   SpareCpu spare_cpu;
-  while (!stop_ahead_.load(std::memory_order_acquire)) {
+  for (;;) {
     const uint32_t rings = bell_.rings();
+    if (stop_ahead_.load(std::memory_order_acquire)) return;
     const bool hurry = hurry_.load(std::memory_order_acquire);
     if (!hurry && !spare_cpu.look()) {
       sleep_ms(kBusyMs);
