@@ -135,9 +135,10 @@ uint64_t LogRing::append(Writer& writer, int db, const std::string_view* words, 
   return commit(writer, space);
 }
 
-// The ring is larger than a core's cache, so the lines for the records after the next few are asked
-// for now. Else each would come from afar while the lock of the next command's stripe waits: an
-// atomic operation goes behind all stores before it.
+// The ring is larger than a core's cache, so the lines of the records after the next few are asked
+// for early. Else each would come from afar, and the next command's lock would wait for them: an
+// atomic operation goes behind all stores before it. Of a long record the processor itself sees
+// where it goes.
 void LogRing::prefetch_ahead(uint64_t start, size_t bytes) const {
   constexpr uint64_t kLine = 64, kAheadBytes = 512;
   const uint64_t from = start + kAheadBytes, end = from + std::min<uint64_t>(bytes, kAheadBytes);

@@ -26,7 +26,8 @@ class Io {
 
   virtual const char* name() const = 0;
 
-  // Listeners and the mailbox's event descriptor are watched from now on. False with errno.
+  // They are watched from now on, the mailbox's event descriptor for edges: nobody reads it. False
+  // with errno.
   virtual bool watch_listener(int fd) = 0;
   virtual bool watch_mailbox(int fd) = 0;
 
