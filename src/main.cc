@@ -244,6 +244,7 @@ void* run_load(void* process) {
   } else {
     load_dump_only(p);
   }
+  p.server.keyspace.settle();
   p.server.keyspace.set_hurry(false);
   // Behind the loading: what was acknowledged is loaded, whatever the limit is now.
   p.server.loading.active.store(false, std::memory_order_seq_cst);

@@ -126,6 +126,8 @@ struct Model {
   }
 };
 
+std::string key_name(int number) { return "key:" + std::to_string(number); }
+
 }  // namespace
 
 // By many threads, and the order of changes stays.
@@ -151,6 +153,56 @@ TEST(loading, order_of_records) {
     for (const auto& [key, value] : model.databases[db]) {
       CHECK(client.command({"GET", key}) == bulk(value));
     }
+  }
+}
+
+// More keys than the table is told to expect at first, and many that go again: what was expected
+// costs nothing when all is loaded.
+TEST(loading, keys_that_come_and_go) {
+  constexpr int kKeys = 120'000, kStay = 5'000;
+  std::string file;
+  append_encoded({"SELECT", "1"}, &file);
+  for (int i = 0; i < kKeys; i++) append_encoded({"SET", key_name(i), std::to_string(i)}, &file);
+  for (int i = kStay; i < kKeys; i++) append_encoded({"DEL", key_name(i)}, &file);
+  for (int i = 0; i < kKeys; i++) append_encoded({"INCR", key_name(i % kStay)}, &file);
+  Server server({.arguments = {"--maxmemory", "4mb", "--maxmemory-policy", "allkeys-lru"},
+                 .appendonly = true});
+  write_file(server.dir() + "/ignix.aof", file);
+  server.start();
+  Client client(server);
+  CHECK_EQ(client.command({"SELECT", "1"}), kOk);
+  CHECK_EQ(client.command({"DBSIZE"}), integer(kStay));
+  for (int i = 0; i < kStay; i++) {
+    CHECK_EQ(client.command({"GET", key_name(i)}), bulk(std::to_string(i + kKeys / kStay)));
+  }
+  CHECK(client.command({"INFO", "stats"}).find("evicted_keys:0\r\n") != std::string::npos);
+}
+
+// A file that says it has 2^40 keys, or none, and has some.
+TEST(loading, wrong_number_of_keys) {
+  constexpr int kKeys = 30'000;
+  for (const uint64_t said : {uint64_t(0), uint64_t(1) << 40}) {
+    std::string file = "REDIS0010";
+    file += {char(0xfe), 0, char(0xfb), char(0x81)};
+    for (int shift = 56; shift >= 0; shift -= 8) file += char(said >> shift);
+    file += '\0';
+    for (int i = 0; i < kKeys; i++) {
+      const std::string key = key_name(i);
+      file += '\0';
+      file += char(key.size());
+      file += key + "\1v";
+    }
+    file += char(0xff) + std::string(8, '\0');
+    Server server({.arguments = {"--appendonly", "no"}});
+    write_file(server.dir() + "/dump.rdb", file);
+    server.start();
+    Client client(server);
+    CHECK_EQ(client.command({"DBSIZE"}), integer(kKeys));
+    for (int i = 0; i < kKeys; i += 7) CHECK_EQ(client.command({"GET", key_name(i)}), bulk("v"));
+    const std::string info = client.command({"INFO", "memory"});
+    const size_t at = info.find("\r\nused_memory:");
+    CHECK(at != std::string::npos);
+    CHECK(std::stoull(info.substr(at + 14)) < 8'000'000);
   }
 }
 

@@ -136,6 +136,9 @@ TEST(expiry, against_a_model) {
       model.keyspace.flush(db);
       model.keys[db].clear();
     }
+    if (random.one_in(100)) {
+      model.keyspace.expect(int(random.below(kDatabases)), random.below(100'000));
+    }
     // In the middle of a walk, too.
     if (random.one_in(20) && model.keyspace.expiry_due()) {
       model.keyspace.expire_some(model.walk, model.now_ms, model);

@@ -679,6 +679,35 @@ TEST(keyspace, memory_per_key) {
   if (per_key > 24) FAIL(std::to_string(per_key) + " bytes");
 }
 
+// Buckets for keys that never came are given back, and the keys are there.
+TEST(keyspace, settles_after_loading) {
+  constexpr int kKeys = 20'000;
+  uint64_t used[2];
+  for (const bool expects : {false, true}) {
+    Keyspace keyspace;
+    CHECK(keyspace.open(16, 2));
+    keyspace.set_hurry(true);
+    for (int i = 0; i < kKeys; i++) {
+      if (expects && i == 1'000) keyspace.expect(0, 10'000);
+      if (expects && i == 5'000) keyspace.expect(0, 3'000'000);
+      CHECK(put(keyspace, 0, key_text(uint64_t(i)), std::to_string(i)));
+    }
+    const uint64_t before = keyspace.held_bytes();
+    keyspace.settle();
+    if (expects) CHECK(keyspace.held_bytes() + (20 << 20) < before);
+    used[expects] = keyspace.used_bytes();
+    StringScratch scratch;
+    for (int i = 0; i < kKeys; i++) {
+      const std::string text = key_text(uint64_t(i));
+      const Key key = keyspace.key(text);
+      Locked locked(keyspace.stripe_of(key.hash));
+      const Entry* entry = keyspace.find(0, key);
+      CHECK(entry && string_value(*entry, scratch) == std::to_string(i));
+    }
+  }
+  CHECK(used[true] < used[false] * 11 / 10);
+}
+
 // ---- with threads ----
 
 constexpr int kThreads = 4;

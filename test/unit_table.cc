@@ -263,13 +263,34 @@ TEST(table, expects_keys) {
     for (int round = 0; round < 2; round++) {
       for (int i = 0; i < 5000; i++) CHECK(f.insert("k" + std::to_string(i)));
       f.check();
-      const uint32_t buckets = f.state.buckets.load();
-      f.table().expect(1'000'000);
-      CHECK_EQ(f.state.buckets.load(), buckets);
       for (int i = 0; i < 5000; i++) f.erase("k" + std::to_string(i));
       f.check();
       f.table().expect(2 * expected);
     }
+  }
+}
+
+// From any number of buckets to any other, past several doublings too.
+TEST(table, expects_more_keys) {
+  Random random(seed());
+  for (int round = 0; round < 40; round++) {
+    Fixture f(uint32_t(random.below(64)));
+    uint64_t keys = 0;
+    for (int step = 0; step < 6; step++) {
+      for (uint64_t i = random.below(400); i > 0; i--) {
+        CHECK(f.insert("k" + std::to_string(keys++)));
+      }
+      const uint32_t before = f.state.buckets.load();
+      const uint64_t expected = random.below(keys * (random.one_in(2) ? 2 : 40) + 20);
+      f.table().expect(expected);
+      CHECK_EQ(f.state.buckets.load(), std::max(before, uint32_t(expected / 7)));
+      f.check();
+    }
+    const uint32_t most = f.state.buckets.load();
+    while (!f.refs.empty()) f.erase(any_key(f, random));
+    f.table().join_after(most);
+    f.check();
+    CHECK_EQ(f.state.buckets.load(), 1u);
   }
 }
 
@@ -367,6 +388,34 @@ TEST(table, long_chains) {
   churn(f, random, keys, 10'000);
   while (!f.refs.empty()) f.erase(f.refs.begin()->first);
   CHECK_EQ(f.state.overflow_spare, f.state.overflow_touched);
+}
+
+// A chain's entries may stay together, go to one other bucket, or spread over several.
+TEST(table, expects_keys_in_long_chains) {
+  Random random(seed());
+  for (const uint64_t bits : {0xff, 0x0f, 0x01}) {
+    Fixture f(9);
+    for (const std::string& key : colliding_keys(random, 300, bits << kStripeBits)) {
+      CHECK(f.insert(key));
+    }
+    for (const uint64_t buckets : {44, 100, 128, 500, 512, 4'000}) {
+      f.table().expect(buckets * 7);
+      CHECK_EQ(f.state.buckets.load(), buckets);
+      f.check();
+    }
+    while (!f.refs.empty()) f.erase(f.refs.begin()->first);
+    CHECK_EQ(f.state.overflow_spare, f.state.overflow_touched);
+  }
+}
+
+TEST(table, expects_more_than_there_is_space) {
+  Fixture f(63, 8 << 20);
+  for (int round = 0; round < 2; round++) {
+    f.table().expect(uint64_t(1) << 40);
+    CHECK_EQ(f.state.buckets.load() > 0, round > 0);
+    for (int i = 0; i < 2'000; i++) CHECK(f.insert(std::to_string(round) + std::to_string(i)));
+    f.check();
+  }
 }
 
 // The fingerprints are equal too: only the keys themselves tell the entries apart.

@@ -3,6 +3,7 @@
 #include <sys/mman.h>
 
 #include <algorithm>
+#include <cstdint>
 #include <cstring>
 
 #ifndef MADV_COLLAPSE
@@ -59,10 +60,13 @@ bool Area::extend(size_t bytes) {
 
 // Without huge pages (none configured, an old kernel) the area works all the same, so failures of
 // these are not looked at.
-void Area::make_huge(size_t offset) { madvise(base_ + offset, kHugePage, MADV_HUGEPAGE); }
+void Area::make_huge(size_t offset) {
+  madvise(base_ + offset, kHugePage, MADV_HUGEPAGE);
+  __atomic_fetch_or(reinterpret_cast<uint32_t*>(base_ + offset), 0u, __ATOMIC_RELAXED);
+}
 
 void Area::collapse(size_t offset) {
-  make_huge(offset);
+  madvise(base_ + offset, kHugePage, MADV_HUGEPAGE);
   madvise(base_ + offset, kHugePage, MADV_COLLAPSE);
 }
 

@@ -38,8 +38,10 @@ class Area {
     return bytes <= usable_.load(std::memory_order_acquire) || extend(bytes);
   }
 
-  // The kHugePage bytes at `offset`, a multiple of it, all usable and none of them touched, shall
-  // be one huge page. Whoever touches it first waits some milliseconds.
+  // The kHugePage bytes at `offset`, a multiple of it, all usable, become one huge page, if none of
+  // them was ever touched. Takes some milliseconds at worst. What others write there meanwhile by
+  // atomics stays. One thread does it: the kernel lets each that comes first clear a page, and
+  // keeps one.
   void make_huge(size_t offset);
   // The small pages there become a huge one, holes included. Whoever touches them meanwhile waits,
   // some milliseconds at worst.

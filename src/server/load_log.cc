@@ -9,6 +9,7 @@
 #include "base/log.h"
 #include "durability/probe.h"
 #include "durability/reader.h"
+#include "server/key_forecast.h"
 #include "server/load.h"
 #include "server/load_rdb.h"
 #include "server/record_runner.h"
@@ -41,6 +42,16 @@ bool refused(const LogFile& file, const RecordRunner& runner, std::string& error
   return damaged(file, runner.failed_offset(), what, error);
 }
 
+// Those of the database that the log is at: nearly always it has but one.
+void expect_keys(Server& server, KeyForecast& forecast, RecordRunner& runner, uint64_t records,
+                 uint64_t offset) {
+  runner.finish();
+  const int db = runner.db();
+  const uint64_t keys = server.keyspace.key_count(db);
+  const uint64_t expected = forecast.look(records, offset, keys);
+  if (expected > keys) server.keyspace.expect(db, expected);
+}
+
 // From byte `offset` on, where the descriptor stands.
 bool load_records(Server& server, const LogFile& file, uint64_t offset, LogEnd& end,
                   std::string& error) {
@@ -49,6 +60,7 @@ bool load_records(Server& server, const LogFile& file, uint64_t offset, LogEnd& 
   LoadProgress progress(server, "the append-only file", file.bytes);
   uint64_t records = 0;
   RecordRunner runner(server);
+  KeyForecast forecast(offset, file.bytes, server.keyspace.key_count(0));
   AofReader reader(
       file.fd, offset,
       [](void* it, Buffer& old) { static_cast<RecordRunner*>(it)->take_buffer(old); }, &runner);
@@ -56,6 +68,7 @@ bool load_records(Server& server, const LogFile& file, uint64_t offset, LogEnd& 
   while ((result = reader.next(runner.record())) == Result::kRecord) {
     if (!runner.add(reader.offset())) break;
     progress.show(++records, reader.offset());
+    if (forecast.is_due(records)) expect_keys(server, forecast, runner, records, reader.offset());
   }
   runner.finish();
   if (runner.failed()) return refused(file, runner, error);

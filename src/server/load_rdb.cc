@@ -7,6 +7,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "durability/rdb_reader.h"
+#include "server/key_forecast.h"
 #include "server/load.h"
 #include "server/load_pool.h"
 #include "store/string.h"
@@ -129,6 +130,14 @@ class Inserter {
   LoadPool pool_;  // the last: its threads end before the rest goes
 };
 
+constexpr uint64_t kEntryBytesLeast = 3;
+constexpr uint64_t kSampledEntries = 10'000;  // after these it is known how long they are
+
+// The file says how many keys there are, but that may be damaged: `most` is what is possible.
+void expect_keys(Server& server, const RdbReader& reader, uint64_t most) {
+  server.keyspace.expect(reader.db(), std::min(reader.expected_keys(), most));
+}
+
 }  // namespace
 
 bool load_rdb(Server& server, int fd, uint64_t file_bytes, const std::string& what,
@@ -137,8 +146,7 @@ bool load_rdb(Server& server, int fd, uint64_t file_bytes, const std::string& wh
   LoadProgress progress(server, what, file_bytes);
   RdbReader reader(fd, server.config.rdbchecksum);
   Inserter inserter(server.keyspace, server.config.evict_rules(now_ms).usage);
-  constexpr uint64_t kEntryBytesLeast = 3;
-  uint64_t keys = 0, expired = 0;
+  uint64_t keys = 0, expired = 0, entries_here = 0;
   int db = -1;
   RdbReader::Result result;
   while ((result = reader.next()) == RdbReader::Result::kEntry) {
@@ -148,9 +156,12 @@ bool load_rdb(Server& server, int fd, uint64_t file_bytes, const std::string& wh
     }
     if (reader.db() != db) {
       db = reader.db();
-      // The number may be damaged; the memory of buckets is taken only as they are used.
-      server.keyspace.expect(db, std::min(reader.expected_keys(), file_bytes / kEntryBytesLeast));
+      entries_here = 0;
+      expect_keys(server, reader, std::min(file_bytes / kEntryBytesLeast, KeyForecast::kFew));
+    } else if (entries_here == kSampledEntries) {
+      expect_keys(server, reader, 2 * file_bytes / (reader.offset() / (keys + expired)));
     }
+    entries_here++;
     if (drop_expired && reader.expiry_ms() != kNoExpiry && reader.expiry_ms() <= now_ms) {
       expired++;
       continue;

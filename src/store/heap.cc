@@ -169,7 +169,6 @@ bool SlabPool<Classes>::ready_region() {
   pthread_mutex_unlock(&lock_);
   if (!wanted) return false;
   places_.make_huge(size_t(number) * kRegionBytes);
-  *static_cast<volatile char*>(base() + size_t(number) * kRegionBytes) = 0;
   pthread_mutex_lock(&lock_);
   ready_[ready_count_++] = number;
   ahead_ += kSlabsPerRegion;

@@ -176,8 +176,10 @@ class Keyspace {
 
   // From here on: no stripe is locked by the caller.
 
-  // Before so many keys are loaded into an empty database. Only a hint.
+  // While a database is loaded: it will have about so many keys. Only a hint. When all is loaded,
+  // settle() gives back what that took too much.
   void expect(int db, uint64_t keys);
+  void settle();
 
   // Bytes of entries, blocks and buckets, without what is free in between. Takes the stripes'
   // locks, one by one.

@@ -112,6 +112,15 @@ bool Keyspace::join_some(uint32_t index) {
   return joined;
 }
 
+void Keyspace::settle() {
+  for (uint32_t i = 0; i < stripe_count_; i++) {
+    StripeGuard guard(*this, stripes_[i]);
+    while (join_some(i)) continue;
+  }
+  while (trim_all_buckets()) continue;
+  update_table_bytes();
+}
+
 bool Keyspace::maintain(uint32_t index, bool thorough) {
   if (free_flushed(index)) return true;
   Stripe& stripe = stripes_[index];

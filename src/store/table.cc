@@ -49,9 +49,7 @@ bool TableAreas::prepare_some(size_t row_bytes) {
   if (used + kAheadBytes + used / 256 <= end || !buckets.ensure(end + kHugePage)) return false;
   if (end + kHugePage > used) count(end + kHugePage - std::max(used, end));
   if (used <= end) {
-    buckets.make_huge(end);
-    // Whoever uses buckets here meanwhile does it by atomics as well (store/bucket.h).
-    __atomic_fetch_or(reinterpret_cast<uint32_t*>(buckets.base() + end), 0u, __ATOMIC_RELAXED);
+    buckets.make_huge(end);  // buckets are used by atomics (store/bucket.h)
   } else {
     buckets.collapse(end);
   }
@@ -59,6 +57,17 @@ bool TableAreas::prepare_some(size_t row_bytes) {
   size_t expected = huge_end.load(std::memory_order_relaxed);
   if (expected <= before) huge_end.compare_exchange_strong(expected, end);
   return true;
+}
+
+void TableAreas::expect(uint64_t keys, size_t row_bytes) {
+  const size_t bytes = keys / kSplitAbove * sizeof(Bucket) / kHugePage * kHugePage;
+  const size_t used = touched.load(std::memory_order_relaxed) * row_bytes;
+  size_t end = std::max(huge_end.load(std::memory_order_relaxed), kSmallBytes);
+  // Where there are small pages already, prepare_some() will come by.
+  if (used > end || bytes <= end || !buckets.ensure(bytes)) return;
+  for (size_t at = end; at < bytes; at += kHugePage) buckets.make_huge(at);
+  count(bytes - end);
+  while (end < bytes && !huge_end.compare_exchange_weak(end, bytes)) continue;
 }
 
 void TableAreas::discard_buckets(size_t from) {
@@ -191,7 +200,7 @@ bool Table::insert(uint64_t hash, Ref ref) {
   const uint64_t keys = ++state_.keys, keys_max = uint64_t(buckets) * kSplitAbove;
   if (keys > keys_max) {
     // A split that finds no memory is left out: the table works on, with longer chains.
-    split();
+    split_until(buckets + 1);
   } else {
     prefetch_split(buckets, keys_max - keys);
   }
@@ -216,7 +225,8 @@ void Table::prefetch_split(uint32_t buckets, uint64_t keys_left) const {
 
 void Table::expect(uint64_t keys) {
   const uint32_t wanted = uint32_t(std::min<uint64_t>(keys / kSplitAbove, kBucketsMax));
-  if (state_.keys || wanted <= state_.buckets.load(std::memory_order_relaxed)) return;
+  if (wanted <= state_.buckets.load(std::memory_order_relaxed)) return;
+  if (state_.keys) return split_until(wanted);
   if (!ensure(areas_->buckets, wanted - 1)) return;
   touch_bucket(wanted - 1);
   state_.buckets.store(wanted, std::memory_order_relaxed);
@@ -238,32 +248,57 @@ void Table::join_after(unsigned erased) {
   }
 }
 
-// Splits the next bucket in turn: each of its entries stays or goes to the new last bucket. Slots
-// hold too few bits of the hash to tell which, so the keys are hashed again; their cache misses are
-// taken all at once. Does nothing if memory is short.
-void Table::split() {
+// Splits buckets, in turn, until there are so many: past a doubling that is all of them. Does
+// nothing if memory is short.
+void Table::split_until(uint32_t wanted) {
   const uint32_t buckets = state_.buckets.load(std::memory_order_relaxed);
-  if (buckets >= kBucketsMax || !ensure(areas_->buckets, buckets)) return;
-  const uint32_t from = buckets - std::bit_floor(buckets);
-  uint32_t chained = 0;
-  for (Bucket* b = at(from); b->overflow(); b = overflow_at(b->overflow())) chained++;
-  if (!ensure_spare(chained)) return;
-  for_each_in(from, [&](Ref ref) { __builtin_prefetch(entry(ref)); });
-  touch_bucket(buckets);
-  state_.buckets.store(buckets + 1, std::memory_order_relaxed);
-  areas_->deadlines.split(area_index(from), area_index(buckets));
-  const auto goes = [&](Ref ref) {
-    return home(hash_bytes(secret_, entry(ref)->key()), buckets + 1) != from;
-  };
+  if (wanted > kBucketsMax || !ensure(areas_->buckets, wanted - 1)) return;
+  const uint32_t half = std::bit_floor(buckets);
+  const uint32_t first = wanted <= 2 * half ? buckets - half : 0;
+  const uint32_t end = wanted <= 2 * half ? wanted - half : buckets;
+  uint32_t longest = 0;
+  for (uint32_t from = first; from < end; from++) longest = std::max(longest, chained(from));
+  // What is left of a chain and what has come of it, each but for its first bucket, need no more
+  // overflow buckets than it had.
+  if (!ensure_spare(longest)) return;
+  touch_bucket(wanted - 1);
+  state_.buckets.store(wanted, std::memory_order_relaxed);
+  for (uint32_t i = buckets; i < wanted; i++) {
+    areas_->deadlines.split(area_index(i - std::bit_floor(i)), area_index(i));
+  }
+  for (uint32_t from = first; from < end; from++) {
+    if (end - from > 4) __builtin_prefetch(at(from + 4), 1);
+    if (end - from > 1) prefetch_entries(from + 1);
+    split(from);
+  }
+}
+
+uint32_t Table::chained(uint32_t index) const {
+  uint32_t count = 0;
+  for (Bucket* b = at(index); b->overflow(); b = overflow_at(b->overflow())) count++;
+  return count;
+}
+
+void Table::prefetch_entries(uint32_t index) const {
+  for_each_in(index, [&](Ref ref) { __builtin_prefetch(entry(ref)); });
+}
+
+// Each of the bucket's entries stays or goes to one behind all those that there were. Slots hold
+// too few bits of the hash to tell which, so the keys are hashed again; their cache misses are
+// taken all at once.
+void Table::split(uint32_t from) {
+  prefetch_entries(from);
+  const uint32_t buckets = state_.buckets.load(std::memory_order_relaxed);
   Bucket* const source = at(from);
   for (Bucket* bucket = source;;) {
     for (unsigned slot = 0; slot < kSlotsPerBucket && bucket->fingerprint(slot);) {
-      const Ref ref = bucket->ref(slot);
-      if (!goes(ref)) {
+      const uint64_t hash = hash_bytes(secret_, entry(bucket->ref(slot))->key());
+      const uint32_t index = home(hash, buckets);
+      if (index == from) {
         slot++;
         continue;
       }
-      move_slot(source, {bucket, slot}, at(buckets));
+      move_slot(source, {bucket, slot}, at(index));
       // The chain's last slot has come here and is looked at next. If there was none, an overflow
       // bucket has just left the chain.
       if (bucket != source && bucket->count() == 0) return;

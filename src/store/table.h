@@ -55,8 +55,8 @@ struct TableAreas {
   TableAreas* next_spare = nullptr;  // the keyspace's
   // No bucket at this index or above has been used in any stripe.
   std::atomic<uint32_t> touched{0};
-  // Up to here `buckets` is on huge pages, but for its start. Written by prepare_some(), and, with
-  // all stripes locked, by discard_buckets().
+  // Up to here `buckets` is on huge pages, but for its start. Written by prepare_some() and
+  // expect(), and, with all stripes locked, by discard_buckets().
   std::atomic<size_t> huge_end{0};
   bool start_is_huge = false;  // for prepare_some() alone
 
@@ -66,6 +66,8 @@ struct TableAreas {
   }
   // As SlabPool::prepare_some(). `row_bytes`: one bucket of each stripe.
   bool prepare_some(size_t row_bytes);
+  // Buckets for so many keys will be used soon, and nobody minds to wait for huge pages then.
+  void expect(uint64_t keys, size_t row_bytes);
   // Unused buckets, from this offset on, go back to the kernel.
   void discard_buckets(size_t from);
   // Empty again, and the memory with the kernel. Nobody may use a bucket.
@@ -95,8 +97,8 @@ class Table {
   FoundSlot find(uint64_t hash, std::string_view key) const;
   // The key must not be there. False if there is no memory: then nothing has changed.
   bool insert(uint64_t hash, Ref ref);
-  // About so many keys are to come: an empty table takes buckets for them at once, which spares it
-  // the splitting. Only a hint.
+  // There will be about so many keys: the table takes buckets for all of them at once, which costs
+  // less than to split one now and then, and nothing if it is empty. Only a hint.
   void expect(uint64_t keys);
   // Joins buckets if it `may_join`.
   void erase(uint64_t hash, FoundSlot found, bool may_join = true);
@@ -194,7 +196,10 @@ class Table {
   void touch_bucket(uint32_t index);
   bool ensure_spare(uint32_t count);
   void remove_from_chain(Bucket* home, FoundSlot found);
-  void split();
+  void split_until(uint32_t wanted);
+  void split(uint32_t from);
+  uint32_t chained(uint32_t index) const;
+  void prefetch_entries(uint32_t index) const;
   void prefetch_split(uint32_t buckets, uint64_t keys_left) const;
   void join();
   void move_slot(Bucket* source, FoundSlot found, Bucket* target);
