@@ -309,16 +309,15 @@ struct Appender {
   }
 };
 
-void append_by_four(bool short_of_memory) {
-  constexpr int kWriters = 4;
-  const uint64_t records = 2'000;
+void append_by(int writers, bool short_of_memory) {
+  const uint64_t records = 8'000 / uint64_t(writers);
   LogRing ring;
-  CHECK(ring.open(kWriters));
+  CHECK(ring.open(writers));
   if (short_of_memory) ring.be_short_of_memory();
   Consumer consumer{ring};
   consumer.start();
   std::vector<Appender> appenders;
-  for (int i = 0; i < kWriters; i++) appenders.push_back({ring, i, records});
+  for (int i = 0; i < writers; i++) appenders.push_back({ring, i, records});
   for (Appender& a : appenders) CHECK_EQ(pthread_create(&a.thread, nullptr, Appender::run, &a), 0);
   uint64_t total = 0;
   for (Appender& a : appenders) {
@@ -331,14 +330,14 @@ void append_by_four(bool short_of_memory) {
 
   // Every record begins where one ended, and is the next one of its writer.
   std::string_view left = consumer.text;
-  uint64_t next[kWriters] = {};
+  std::vector<uint64_t> next(static_cast<size_t>(writers));
   while (!left.empty()) {
     const size_t key_at = left.find("\r\nSET\r\n$");
     CHECK(key_at < 60);
     const size_t number_at = left.find('\n', key_at + 7) + 1;
     const int writer = left[number_at] - '0';
-    CHECK(writer >= 0 && writer < kWriters);
-    const uint64_t number = next[writer]++;
+    CHECK(writer >= 0 && writer < writers);
+    const uint64_t number = next[size_t(writer)]++;
     const std::string want = record_of(Appender::db_of(number), Appender::words_of(writer, number));
     CHECK(left.substr(0, want.size()) == want);
     left.remove_prefix(want.size());
@@ -346,8 +345,11 @@ void append_by_four(bool short_of_memory) {
   for (uint64_t count : next) CHECK_EQ(count, records);
 }
 
-TEST(ring, four_writers_keep_their_order) { append_by_four(false); }
-TEST(ring, four_writers_keep_their_order_without_memory) { append_by_four(true); }
+TEST(ring, four_writers_keep_their_order) { append_by(4, false); }
+TEST(ring, four_writers_keep_their_order_without_memory) { append_by(4, true); }
+// It moves the tail by other means.
+TEST(ring, one_writer_keeps_its_order) { append_by(1, false); }
+TEST(ring, one_writer_keeps_its_order_without_memory) { append_by(1, true); }
 
 // One thread appends short records all the time, another one now and then a record longer than the
 // ring. The short record that is reserved right behind a long one has been announced at a place

@@ -150,8 +150,14 @@ void LogRing::prefetch_ahead(uint64_t start, size_t bytes) const {
 LogRing::Space LogRing::reserve(Writer& writer, size_t bytes) {
   // The reservation releases the announcement: who sees the one sees the other. The announcement
   // itself is a release for the record before, whose "idle" it may hide from the AOF thread.
-  writer.announced.store(tail_.load(std::memory_order_relaxed), std::memory_order_release);
-  const uint64_t start = tail_.fetch_add(bytes, std::memory_order_seq_cst);
+  uint64_t start = tail_.load(std::memory_order_relaxed);
+  writer.announced.store(start, std::memory_order_release);
+  if (writer_count_ == 1) {
+    // Nobody else moves the tail. An addition would wait for all stores before it.
+    tail_.store(start + bytes, std::memory_order_release);
+  } else {
+    start = tail_.fetch_add(bytes, std::memory_order_seq_cst);
+  }
   const size_t offset = start & (kLogRingBytes - 1);
   if (start + bytes - taken() <= kLogRingBytes) {
     prefetch_ahead(start, bytes);

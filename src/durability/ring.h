@@ -4,7 +4,7 @@
 //
 // Positions count the bytes since the start and never wrap; a position's offset in the ring is its
 // remainder. A writer announces a lower bound of what it is about to reserve, reserves with one
-// fetch_add, copies, and withdraws the announcement. Everything below the tail and below all
+// fetch_add (where it is the only one, with a store), copies, and withdraws the announcement. Everything below the tail and below all
 // announcements is complete. No lock is taken, and the ring holds nothing but the bytes of the
 // file.
 //
