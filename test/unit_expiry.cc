@@ -137,7 +137,12 @@ TEST(expiry, against_a_model) {
       model.keys[db].clear();
     }
     if (random.one_in(100)) {
-      model.keyspace.expect(int(random.below(kDatabases)), random.below(100'000));
+      const int db = int(random.below(kDatabases));
+      const uint64_t keys = random.below(100'000);
+      model.keyspace.expect(db, keys);
+      for (uint32_t i = 0; i < model.keyspace.stripe_count(); i++) {
+        model.keyspace.expect(db, keys, i);
+      }
     }
     // In the middle of a walk, too.
     if (random.one_in(20) && model.keyspace.expiry_due()) {

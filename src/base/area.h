@@ -40,8 +40,7 @@ class Area {
 
   // The kHugePage bytes at `offset`, a multiple of it, all usable, become one huge page, if none of
   // them was ever touched. Takes some milliseconds at worst. What others write there meanwhile by
-  // atomics stays. One thread does it: the kernel lets each that comes first clear a page, and
-  // keeps one.
+  // atomics stays; but the kernel lets each who comes early clear a page, and keeps one.
   void make_huge(size_t offset);
   // The small pages there become a huge one, holes included. Whoever touches them meanwhile waits,
   // some milliseconds at worst.

@@ -4,9 +4,9 @@
 //
 // Positions count the bytes since the start and never wrap; a position's offset in the ring is its
 // remainder. A writer announces a lower bound of what it is about to reserve, reserves with one
-// fetch_add (where it is the only one, with a store), copies, and withdraws the announcement. Everything below the tail and below all
-// announcements is complete. No lock is taken, and the ring holds nothing but the bytes of the
-// file.
+// fetch_add (the only writer: with a store), copies, and withdraws the announcement. Everything
+// below the tail and below all announcements is complete. No lock is taken, and the ring holds
+// nothing but the bytes of the file.
 //
 // A record for which there is no room, because it is longer than the ring or because the disk is
 // slow, is kept aside, at its position in the order. So appending never waits: it is done under the

@@ -42,14 +42,24 @@ bool refused(const LogFile& file, const RecordRunner& runner, std::string& error
   return damaged(file, runner.failed_offset(), what, error);
 }
 
-// Those of the database that the log is at: nearly always it has but one.
-void expect_keys(Server& server, KeyForecast& forecast, RecordRunner& runner, uint64_t records,
-                 uint64_t offset) {
+uint64_t key_count(const Keyspace& keyspace) {
+  uint64_t keys = 0;
+  for (int db = 0; db < keyspace.databases(); db++) keys += keyspace.key_count(db);
+  return keys;
+}
+
+// Each database shall grow by as much.
+void expect_keys(const Keyspace& keyspace, KeyForecast& forecast, RecordRunner& runner,
+                 uint64_t records, uint64_t offset) {
   runner.finish();
-  const int db = runner.db();
-  const uint64_t keys = server.keyspace.key_count(db);
+  const uint64_t keys = key_count(keyspace);
   const uint64_t expected = forecast.look(records, offset, keys);
-  if (expected > keys) server.keyspace.expect(db, expected);
+  if (expected == keys) return;
+  const double factor = double(expected) / double(keys);
+  for (int db = 0; db < keyspace.databases(); db++) {
+    const uint64_t keys_here = keyspace.key_count(db);
+    if (keys_here) runner.expect(db, uint64_t(double(keys_here) * factor));
+  }
 }
 
 // From byte `offset` on, where the descriptor stands.
@@ -60,7 +70,7 @@ bool load_records(Server& server, const LogFile& file, uint64_t offset, LogEnd& 
   LoadProgress progress(server, "the append-only file", file.bytes);
   uint64_t records = 0;
   RecordRunner runner(server);
-  KeyForecast forecast(offset, file.bytes, server.keyspace.key_count(0));
+  KeyForecast forecast(offset, file.bytes, key_count(server.keyspace));
   AofReader reader(
       file.fd, offset,
       [](void* it, Buffer& old) { static_cast<RecordRunner*>(it)->take_buffer(old); }, &runner);
@@ -68,7 +78,9 @@ bool load_records(Server& server, const LogFile& file, uint64_t offset, LogEnd& 
   while ((result = reader.next(runner.record())) == Result::kRecord) {
     if (!runner.add(reader.offset())) break;
     progress.show(++records, reader.offset());
-    if (forecast.is_due(records)) expect_keys(server, forecast, runner, records, reader.offset());
+    if (forecast.is_due(records)) {
+      expect_keys(server.keyspace, forecast, runner, records, reader.offset());
+    }
   }
   runner.finish();
   if (runner.failed()) return refused(file, runner, error);

@@ -7,7 +7,6 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "durability/rdb_reader.h"
-#include "server/key_forecast.h"
 #include "server/load.h"
 #include "server/load_pool.h"
 #include "store/string.h"
@@ -130,12 +129,13 @@ class Inserter {
   LoadPool pool_;  // the last: its threads end before the rest goes
 };
 
-constexpr uint64_t kEntryBytesLeast = 3;
 constexpr uint64_t kSampledEntries = 10'000;  // after these it is known how long they are
 
 // The file says how many keys there are, but that may be damaged: `most` is what is possible.
-void expect_keys(Server& server, const RdbReader& reader, uint64_t most) {
-  server.keyspace.expect(reader.db(), std::min(reader.expected_keys(), most));
+void expect_keys(Keyspace& keyspace, const RdbReader& reader, uint64_t most) {
+  const uint64_t keys = std::min(reader.expected_keys(), most);
+  keyspace.expect(reader.db(), keys);
+  for (uint32_t i = keyspace.stripe_count(); i-- > 0;) keyspace.expect(reader.db(), keys, i);
 }
 
 }  // namespace
@@ -157,11 +157,12 @@ bool load_rdb(Server& server, int fd, uint64_t file_bytes, const std::string& wh
     if (reader.db() != db) {
       db = reader.db();
       entries_here = 0;
-      expect_keys(server, reader, std::min(file_bytes / kEntryBytesLeast, KeyForecast::kFew));
-    } else if (entries_here == kSampledEntries) {
-      expect_keys(server, reader, 2 * file_bytes / (reader.offset() / (keys + expired)));
     }
-    entries_here++;
+    if (++entries_here == kSampledEntries) {
+      if (!inserter.finish()) break;
+      const uint64_t entry_bytes = reader.offset() / (keys + expired);
+      expect_keys(server.keyspace, reader, 2 * file_bytes / entry_bytes);
+    }
     if (drop_expired && reader.expiry_ms() != kNoExpiry && reader.expiry_ms() <= now_ms) {
       expired++;
       continue;

@@ -158,11 +158,15 @@ void RecordRunner::dispatch() {
   run_own();
   if (lane_failed_.load(std::memory_order_relaxed)) wait_for_lanes();
   // A chunk without records may still hold what those before it look at.
-  if (open_->count == 0 && open_->groups.empty() && open_->buffer.empty()) return;
+  if (open_->count == 0 && open_->groups.empty() && open_->buffer.empty() &&
+      open_->expected.empty()) {
+    return;
+  }
   pool_.run();
   open_ = &chunks_[pool_.chunk_to_fill()];
   open_->count = 0;
   open_->words.clear();
+  open_->expected.clear();
   open_->groups.clear();
   open_->buffer.clear();
   for (auto& items : open_->of_worker) items.clear();
@@ -193,6 +197,7 @@ void RecordRunner::run_chunk(void* self, size_t number, int worker) {
   const Chunk& chunk = runner.chunks_[number];
   Lane& lane = *runner.lanes_[size_t(worker)];
   if (lane.failed) return;
+  for (const Expected& expected : chunk.expected) runner.expect_in_own(expected, worker);
   Batch& batch = lane.batch;
   for (const Item& item : chunk.of_worker[size_t(worker)]) {
     if (item.db != lane.session.db) {
@@ -208,6 +213,19 @@ void RecordRunner::run_chunk(void* self, size_t number, int worker) {
   }
   lane.run();
   if (lane.failed) runner.lane_failed_.store(true, std::memory_order_relaxed);
+}
+
+void RecordRunner::expect(int db, uint64_t keys) {
+  dispatch();
+  keyspace_.expect(db, keys);
+  open_->expected.push_back({db, keys});
+}
+
+// From the last stripe on: see Keyspace::settle().
+void RecordRunner::expect_in_own(const Expected& expected, int worker) {
+  for (uint32_t i = keyspace_.stripe_count(); i-- > 0;) {
+    if (pool_.worker_of(i) == worker) keyspace_.expect(expected.db, expected.keys, i);
+  }
 }
 
 void RecordRunner::finish() {

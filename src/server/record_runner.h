@@ -27,8 +27,10 @@ class RecordRunner {
   bool add(uint64_t offset);
   // An empty buffer takes its place.
   void take_buffer(Buffer& full);
-  // All records have been run afterwards.
+  // All records have been run afterwards, but for those of a transaction without its EXEC.
   void finish();
+  // Before the next record the database's table grows to about so many keys, by all threads.
+  void expect(int db, uint64_t keys);
 
   // Whether an EXEC is missing; where its MULTI starts.
   bool in_group() const { return in_group_; }
@@ -61,6 +63,10 @@ class RecordRunner {
     uint32_t first_word, word_count;
     int db;
   };
+  struct Expected {
+    int db;
+    uint64_t keys;
+  };
   // A record of a transaction that has not come to its end.
   struct Kept {
     uint64_t offset;
@@ -71,6 +77,7 @@ class RecordRunner {
     size_t count = 0;
     std::vector<std::string_view> words;
     std::vector<std::vector<Item>> of_worker;
+    std::vector<Expected> expected;         // before its records
     std::vector<std::vector<Kept>> groups;  // transactions whose words are among `words`
     Buffer buffer;  // to be kept until this chunk and all before it have been run
   };
@@ -84,6 +91,7 @@ class RecordRunner {
   void add_narrow(const Command& command, uint64_t offset);
   void dispatch();
   void run_own();
+  void expect_in_own(const Expected& expected, int worker);
   static void run_chunk(void* self, size_t number, int worker);
   void fail(uint64_t offset, const std::string& what, bool lacks_command = false);
   bool refuse(uint64_t offset, const Command* command);

@@ -116,11 +116,12 @@ void Keyspace::expect(int db, uint64_t keys) {
   if (!prepare_areas(db)) return;
   const size_t row_bytes = size_t(stripe_count_) * sizeof(Bucket);
   areas_[db].load(std::memory_order_relaxed)->expect(keys, row_bytes);
-  for (uint32_t i = 0; i < stripe_count_; i++) {
-    StripeGuard guard(*this, stripes_[i]);
-    table(db, i).expect(keys / stripe_count_);
-  }
-  bell_.ring();
+}
+
+void Keyspace::expect(int db, uint64_t keys, uint32_t index) {
+  if (!areas_[db].load(std::memory_order_acquire)) return;
+  StripeGuard guard(*this, stripes_[index]);
+  table(db, index).expect(keys / stripe_count_);
 }
 
 void Keyspace::lock_all() {

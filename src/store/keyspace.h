@@ -176,9 +176,11 @@ class Keyspace {
 
   // From here on: no stripe is locked by the caller.
 
-  // While a database is loaded: it will have about so many keys. Only a hint. When all is loaded,
-  // settle() gives back what that took too much.
+  // While a database is loaded: it will have about so many keys. First memory is made ready, then
+  // the table of each stripe takes its buckets. Only a hint.
   void expect(int db, uint64_t keys);
+  void expect(int db, uint64_t keys, uint32_t stripe);
+  // When all is loaded: gives back what was expected too much.
   void settle();
 
   // Bytes of entries, blocks and buckets, without what is free in between. Takes the stripes'

@@ -1,6 +1,6 @@
 // The keyspace's work that no command waits for, but past maxmemory: what flushing leaves to be
 // freed, buckets to be joined, slabs that deletions have made sparse, memory to be given back to
-// the kernel. All in small steps.
+// the kernel. All in small steps, but for settle().
 #include <algorithm>
 #include <cassert>
 #include <memory>
@@ -113,9 +113,13 @@ bool Keyspace::join_some(uint32_t index) {
 }
 
 void Keyspace::settle() {
-  for (uint32_t i = 0; i < stripe_count_; i++) {
-    StripeGuard guard(*this, stripes_[i]);
-    while (join_some(i)) continue;
+  // From the last stripe on: who takes all locks meanwhile, from the first one, waits for one step.
+  for (uint32_t i = stripe_count_; i-- > 0;) {
+    bool more = true;
+    while (more) {
+      StripeGuard guard(*this, stripes_[i]);
+      more = join_some(i);
+    }
   }
   while (trim_all_buckets()) continue;
   update_table_bytes();

@@ -38,8 +38,8 @@ void TableAreas::clear() {
 
 bool TableAreas::prepare_some(size_t row_bytes) {
   const size_t used = touched.load(std::memory_order_relaxed) * row_bytes;
-  size_t end = std::max(huge_end.load(std::memory_order_relaxed), kSmallBytes);
-  const size_t before = end;
+  size_t before = huge_end.load(std::memory_order_relaxed);
+  size_t end = std::max(before, kSmallBytes);
   const bool start_was_huge = start_is_huge;
   start_is_huge = used >= kWorthBytes;
   if (start_is_huge && !start_was_huge) {
@@ -54,13 +54,14 @@ bool TableAreas::prepare_some(size_t row_bytes) {
     buckets.collapse(end);
   }
   end += kHugePage;
-  size_t expected = huge_end.load(std::memory_order_relaxed);
-  if (expected <= before) huge_end.compare_exchange_strong(expected, end);
+  // Not if buckets have been discarded meanwhile, or more made huge by expect().
+  huge_end.compare_exchange_strong(before, end);
   return true;
 }
 
 void TableAreas::expect(uint64_t keys, size_t row_bytes) {
-  const size_t bytes = keys / kSplitAbove * sizeof(Bucket) / kHugePage * kHugePage;
+  const size_t least = keys / kSplitAbove * sizeof(Bucket);
+  const size_t bytes = (least + kHugePage - 1) / kHugePage * kHugePage;
   const size_t used = touched.load(std::memory_order_relaxed) * row_bytes;
   size_t end = std::max(huge_end.load(std::memory_order_relaxed), kSmallBytes);
   // Where there are small pages already, prepare_some() will come by.
@@ -256,16 +257,12 @@ void Table::split_until(uint32_t wanted) {
   const uint32_t half = std::bit_floor(buckets);
   const uint32_t first = wanted <= 2 * half ? buckets - half : 0;
   const uint32_t end = wanted <= 2 * half ? wanted - half : buckets;
-  uint32_t longest = 0;
-  for (uint32_t from = first; from < end; from++) longest = std::max(longest, chained(from));
-  // What is left of a chain and what has come of it, each but for its first bucket, need no more
-  // overflow buckets than it had.
-  if (!ensure_spare(longest)) return;
   touch_bucket(wanted - 1);
   state_.buckets.store(wanted, std::memory_order_relaxed);
   for (uint32_t i = buckets; i < wanted; i++) {
     areas_->deadlines.split(area_index(i - std::bit_floor(i)), area_index(i));
   }
+  prefetch_entries(first);
   for (uint32_t from = first; from < end; from++) {
     if (end - from > 4) __builtin_prefetch(at(from + 4), 1);
     if (end - from > 1) prefetch_entries(from + 1);
@@ -273,21 +270,14 @@ void Table::split_until(uint32_t wanted) {
   }
 }
 
-uint32_t Table::chained(uint32_t index) const {
-  uint32_t count = 0;
-  for (Bucket* b = at(index); b->overflow(); b = overflow_at(b->overflow())) count++;
-  return count;
-}
-
 void Table::prefetch_entries(uint32_t index) const {
   for_each_in(index, [&](Ref ref) { __builtin_prefetch(entry(ref)); });
 }
 
 // Each of the bucket's entries stays or goes to one behind all those that there were. Slots hold
-// too few bits of the hash to tell which, so the keys are hashed again; their cache misses are
-// taken all at once.
+// too few bits of the hash to tell which, so the keys are hashed again. No memory is needed: at any
+// time the chains have, together, no more overflow buckets than the one had.
 void Table::split(uint32_t from) {
-  prefetch_entries(from);
   const uint32_t buckets = state_.buckets.load(std::memory_order_relaxed);
   Bucket* const source = at(from);
   for (Bucket* bucket = source;;) {
@@ -322,7 +312,7 @@ void Table::join() {
   while (const unsigned used = from->count()) move_slot(from, {from, used - 1}, into);
 }
 
-// From the chain of `source` to that of `target`. The caller has made sure of overflow buckets.
+// From the chain of `source` to that of `target`. The caller has made sure of an overflow bucket.
 void Table::move_slot(Bucket* source, FoundSlot found, Bucket* target) {
   [[maybe_unused]] const bool added =
       add_to_chain(target, found.bucket->fingerprint(found.slot), found.ref());

@@ -1,6 +1,7 @@
 // The hash table of one stripe and one database. It grows and shrinks by linear hashing (Litwin,
 // "Linear hashing: a new tool for file and table addressing", 1980): one bucket is split or joined
-// at a time, so the tenth key costs what the billionth costs, and there is never a second table.
+// at a time, so the tenth key costs what the billionth costs, and there is never a second table. Only
+// while data is loaded several are split at once.
 //
 // The buckets of all stripes of a database share one area and lie interleaved: bucket i of stripe s
 // is at (i * stripes + s). Since all stripes grow alike, the area fills evenly from its start and a
@@ -198,7 +199,6 @@ class Table {
   void remove_from_chain(Bucket* home, FoundSlot found);
   void split_until(uint32_t wanted);
   void split(uint32_t from);
-  uint32_t chained(uint32_t index) const;
   void prefetch_entries(uint32_t index) const;
   void prefetch_split(uint32_t buckets, uint64_t keys_left) const;
   void join();
