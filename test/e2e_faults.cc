@@ -215,9 +215,10 @@ int rounds(int fallback) {
   return kills ? atoi(kills) : fallback;
 }
 
-ServerOptions durable(const char* fsync, const FaultyDisk* disk = nullptr) {
-  ServerOptions options = {.arguments = {"--threads", "2", "--appendfsync", fsync},
-                           .appendonly = true};
+ServerOptions durable(const char* fsync, const FaultyDisk* disk = nullptr, int loops = 2) {
+  ServerOptions options = {
+      .arguments = {"--threads", std::to_string(loops), "--appendfsync", fsync},
+      .appendonly = true};
   if (disk) options.environment = disk->environment();
   return options;
 }
@@ -242,9 +243,10 @@ void fail_power(FaultyDisk& disk, Server& server, Client& client, Random& random
 
 // ---- the process is killed
 
-TEST_LONG(faults, killed_at_any_moment) {
+// A loop that is alone appends to the log by other means.
+void kill_at_any_moment(int loops) {
   Random random(seed());
-  Server server(durable("everysec"));
+  Server server(durable("everysec", nullptr, loops));
   Crowd crowd(server, true);
   const int kills = rounds(10);
   for (int round = 0; round < kills; round++) {
@@ -266,6 +268,9 @@ TEST_LONG(faults, killed_at_any_moment) {
   crowd.check(client);
 }
 
+TEST_LONG(faults, killed_at_any_moment) { kill_at_any_moment(2); }
+TEST_LONG(faults, killed_at_any_moment_with_one_loop) { kill_at_any_moment(1); }
+
 // ---- the power fails
 
 // Where something behind what was fsynced is there, but not what stands before it, the server says
@@ -284,10 +289,10 @@ void cut_what_was_not_fsynced(Server& server, size_t durable_bytes) {
   if (truncate(aof_of(server).c_str(), off_t(damage)) != 0) FAIL("truncate");
 }
 
-TEST_LONG(faults, power_fails_with_fsync_always) {
+void power_fails_with_fsync_always(int loops) {
   Random random(seed());
   FaultyDisk disk;
-  Server server(durable("always", &disk));
+  Server server(durable("always", &disk, loops));
   Crowd crowd(server, false);
   const int failures = rounds(10);
   size_t durable_bytes = 0;
@@ -315,6 +320,9 @@ TEST_LONG(faults, power_fails_with_fsync_always) {
     durable_bytes = disk.lose_power(server.dir(), "ignix.aof", kept, random);
   }
 }
+
+TEST_LONG(faults, power_fails_with_fsync_always) { power_fails_with_fsync_always(2); }
+TEST_LONG(faults, power_fails_with_fsync_always_and_one_loop) { power_fails_with_fsync_always(1); }
 
 // That the simulated failure loses something.
 TEST(faults, power_fails_with_fsync_no) {

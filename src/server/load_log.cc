@@ -48,7 +48,7 @@ uint64_t key_count(const Keyspace& keyspace) {
   return keys;
 }
 
-// Each database shall grow by as much.
+// Each database shall grow by the same factor.
 void expect_keys(const Keyspace& keyspace, KeyForecast& forecast, RecordRunner& runner,
                  uint64_t records, uint64_t offset) {
   runner.finish();

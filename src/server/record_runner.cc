@@ -216,7 +216,6 @@ void RecordRunner::run_chunk(void* self, size_t number, int worker) {
 }
 
 void RecordRunner::expect(int db, uint64_t keys) {
-  dispatch();
   keyspace_.expect(db, keys);
   open_->expected.push_back({db, keys});
 }

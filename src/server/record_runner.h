@@ -29,7 +29,8 @@ class RecordRunner {
   void take_buffer(Buffer& full);
   // All records have been run afterwards, but for those of a transaction without its EXEC.
   void finish();
-  // Before the next record the database's table grows to about so many keys, by all threads.
+  // The database's table grows to about so many keys, by all threads, before the records that are
+  // yet to be run.
   void expect(int db, uint64_t keys);
 
   // Whether an EXEC is missing; where its MULTI starts.
