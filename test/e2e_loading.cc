@@ -170,7 +170,7 @@ void load_keys_that_come_and_go(bool goes_back) {
   for (int i = 0; i < kKeys; i++) record({"SET", key_name(i), std::to_string(i)});
   for (int i = kStay; i < kKeys; i++) record({"DEL", key_name(i)});
   for (int i = 0; i < kKeys; i++) record({"INCR", key_name(i % kStay)});
-  Server server({.arguments = {"--maxmemory", "6mb", "--maxmemory-policy", "allkeys-lru"},
+  Server server({.arguments = {"--maxmemory", "8mb", "--maxmemory-policy", "allkeys-lru"},
                  .appendonly = true});
   write_file(server.dir() + "/ignix.aof", file);
   server.start();
