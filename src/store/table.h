@@ -1,7 +1,7 @@
 // The hash table of one stripe and one database. It grows and shrinks by linear hashing (Litwin,
 // "Linear hashing: a new tool for file and table addressing", 1980): one bucket is split or joined
-// at a time, so the tenth key costs what the billionth costs, and there is never a second table. Only
-// while data is loaded several are split at once.
+// at a time, so the tenth key costs what the billionth costs, and there is never a second table.
+// Only while data is loaded several are split at once.
 //
 // The buckets of all stripes of a database share one area and lie interleaved: bucket i of stripe s
 // is at (i * stripes + s). Since all stripes grow alike, the area fills evenly from its start and a
