@@ -385,6 +385,19 @@ TEST(connections, reads_late) {
   for (int i = 0; i < 20; i++) CHECK(client.read_reply() == bulk(std::string(100'000, 'e')));
 }
 
+// A server that waits uses at most `limit` of a CPU. What it still has to do from before may take
+// the first seconds; a server that spins does so in every one.
+void check_quiet(Server& server, double limit) {
+  double used = 0;
+  for (int i = 0; i < 10; i++) {
+    const double before = server.cpu_seconds();
+    poll(nullptr, 0, 1000);  // the time over which its use of the CPU is measured
+    used = server.cpu_seconds() - before;
+    if (used <= limit) return;
+  }
+  FAIL("the server uses " + std::to_string(used) + " s of CPU in a second of waiting");
+}
+
 // With no descriptor left the server neither spins nor forgets those who wait.
 TEST(connections, out_of_descriptors) {
   Server server({.arguments = {"--threads", "2", "--maxclients", "10000"},
@@ -416,12 +429,7 @@ TEST(connections, out_of_descriptors) {
     client.send_command({"PING"});
   }
   CHECK_EQ(first.command({"PING"}), kPong);
-  double cpu_before = server.cpu_seconds();
-  pollfd nothing = {-1, 0, 0};
-  poll(&nothing, 1, 1000);  // the time over which its use of the CPU is measured
-  double used = server.cpu_seconds() - cpu_before;
-  if (used > 0.5)
-    FAIL("the server used " + std::to_string(used) + " s of CPU in a second of waiting");
+  check_quiet(server, 0.5);
   CHECK_EQ(first.command({"PING"}), kPong);
   for (Client& client : crowd) client.close();
   // The loops learn of the closing one by one, so the first few may still be too many.
@@ -438,10 +446,7 @@ TEST(connections, idle_server_uses_no_cpu) {
   server.start();
   Client client(server);
   CHECK_EQ(client.command({"SET", "a", "1"}), kOk);
-  double cpu_before = server.cpu_seconds();
-  pollfd nothing = {-1, 0, 0};
-  poll(&nothing, 1, 1000);  // the time over which its use of the CPU is measured
-  CHECK(server.cpu_seconds() - cpu_before < 0.1 * slowness());
+  check_quiet(server, 0.1);
 }
 
 // A client that sends no more and does not read: nothing can be done for it, and nothing is.
@@ -454,9 +459,7 @@ TEST(connections, half_closed_and_not_reading_uses_no_cpu) {
   silent.shut_write();
   CHECK(silent.readable(10'000 * slowness()));
   CHECK_EQ(other.command({"PING"}), kPong);
-  const double before = server.cpu_seconds();
-  CHECK(!other.readable(1'000));
-  CHECK(server.cpu_seconds() - before < 0.5 * slowness());
+  check_quiet(server, 0.1);
   for (int i = 0; i < 6; i++) CHECK(silent.read_reply() == bulk(std::string(3'000'000, 'v')));
   CHECK_EQ(silent.read_reply(), Client::kClosed);
 }

@@ -396,16 +396,23 @@ long Server::memory_kb() {
 }
 
 double Server::cpu_seconds() {
-  std::string tasks = "/proc/" + std::to_string(pid_) + "/task";
+  double total = 0;
+  for (const auto& [thread, seconds] : thread_cpu_seconds()) total += seconds;
+  return total;
+}
+
+std::map<pid_t, double> Server::thread_cpu_seconds() {
+  const std::string tasks = "/proc/" + std::to_string(pid_) + "/task";
   DIR* dir = opendir(tasks.c_str());
   if (dir == nullptr) FAIL("no " + tasks + ": the server has ended");
-  double total_ns = 0;
+  std::map<pid_t, double> found;
   while (dirent* entry = readdir(dir)) {
-    std::string path = tasks + "/" + entry->d_name + "/schedstat";
-    if (entry->d_name[0] != '.' && file_exists(path)) total_ns += atof(read_file(path).c_str());
+    const std::string path = tasks + "/" + entry->d_name + "/schedstat";
+    if (entry->d_name[0] != '.' && file_exists(path))
+      found[atoi(entry->d_name)] = atof(read_file(path).c_str()) / 1e9;
   }
   closedir(dir);
-  return total_ns / 1e9;
+  return found;
 }
 
 static int count_entries(const std::string& path) {

@@ -6,6 +6,7 @@
 #include <pthread.h>
 #include <sys/types.h>
 
+#include <map>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -73,6 +74,7 @@ class Server {
   // From /proc.
   long memory_kb();      // VmRSS
   double cpu_seconds();  // of all threads
+  std::map<pid_t, double> thread_cpu_seconds();
   int open_descriptors();
   int thread_count();
 
