@@ -98,5 +98,7 @@ constexpr size_t kStalledInputBytes = 256 * 1024;  // received while waiting for
 constexpr uint64_t kLogCachedBytes = 64ULL << 20;  // of the file's end, kept in the page cache
 constexpr uint64_t kLogUncacheBytes = 16ULL << 20;  // given up in one go
 constexpr int kLogRetryMs = 200;                    // after a failed write
+constexpr int64_t kYieldUsMax = 2000;  // others have had a loop's CPU for longer, when it had ...
+constexpr int64_t kYieldPauseUs = 100'000;  // ... yielded to the AOF thread: not again for so long
 
 }  // namespace ignix

@@ -17,6 +17,7 @@
 #include "net/loop.h"
 
 #include <errno.h>
+#include <sched.h>
 #include <string.h>
 
 #include <algorithm>
@@ -343,8 +344,22 @@ void Loop::stall(Connection& c) {
 // are in the file by now.
 void Loop::log_written() {
   if (!env_.log) return;
-  if (server_.ring.tail() != log_tail_before_) server_.aof.notify();
+  if (server_.ring.tail() != log_tail_before_) {
+    server_.aof.notify();
+    let_log_go_first();
+  }
   take_held();
+}
+
+// If the AOF thread is to run on this CPU, it does so now: else the loop would hold all replies and
+// sleep, only to be woken by it. But where others run here, who keep the CPU for longer than that
+// thread would, they get no more than their share.
+void Loop::let_log_go_first() {
+  const int64_t now_us = clock_us(CLOCK_MONOTONIC);
+  if (now_us < yield_again_us_) return;
+  sched_yield();
+  const int64_t back_us = clock_us(CLOCK_MONOTONIC);
+  if (back_us - now_us > kYieldUsMax) yield_again_us_ = back_us + kYieldPauseUs;
 }
 
 // Looks at them only if the log has got on since it last did: there may be many, and many turns

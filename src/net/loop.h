@@ -52,6 +52,7 @@ class Loop {
   void watch_clients();
   void run_batch();
   void log_written();
+  void let_log_go_first();
   void take_held();
   void finish_all();
   void close_all_dead();
@@ -129,6 +130,7 @@ class Loop {
   bool sliced_ = false;               // some of them only for the sake of others
   std::vector<Connection*> dead_;     // to be freed at the end of the turn
   uint64_t log_tail_before_ = 0;      // of the turn
+  int64_t yield_again_us_ = 0;        // not before: others took the CPU
   int64_t now_mono_ms_ = 0;           // read once for each turn
   int64_t overdue_check_ms_ = 0;      // when clients were last looked at for it
   int64_t maintained_ms_ = 0;         // when maintain() last worked
