@@ -22,6 +22,7 @@
 #include "durability/rdb_reader.h"
 #include "durability/reader.h"
 #include "durability/ring.h"
+#include "durability/room.h"
 
 namespace {
 
@@ -52,6 +53,7 @@ struct Findings {
   uint64_t keys = 0, records = 0;
   uint64_t file_bytes = 0;
   uint64_t good_bytes = 0;  // up to here records are whole
+  bool has_room = false;    // behind them, for more
   uint64_t damage_offset = 0;
   std::string what;
 
@@ -184,9 +186,20 @@ bool begins_with_zero(int fd) {
 }
 
 // What stands at the reader's offset, where its records end.
-void judge_end(int fd, const AofReader& reader, AofReader::Result result, bool in_group,
-               Findings& findings) {
+void judge_end(int fd, const RoomFound& room, const AofReader& reader, AofReader::Result result,
+               bool in_group, Findings& findings) {
   const uint64_t offset = reader.offset();
+  const RoomTail tail = judge_room(fd, room, offset, findings.file_bytes);
+  if (tail == RoomTail::kUnknown) {
+    findings.set(State::kUnreadable, offset, std::string("read failed: ") + strerror(errno));
+    return;
+  }
+  if (tail != RoomTail::kNone && result != AofReader::Result::kFailed) {
+    findings.has_room = tail == RoomTail::kRoom;
+    if (tail == RoomTail::kTorn) findings.state = State::kTorn;
+    if (in_group) findings.state = State::kHalfGroup;
+    return;
+  }
   switch (result) {
     case AofReader::Result::kRecord:
     case AofReader::Result::kEnd:
@@ -224,6 +237,9 @@ bool find_length(int fd, uint64_t& bytes) {
 bool check_records(int fd, const Options& options, Findings& findings) {
   findings.has_records = true;
   AofReader reader(fd, findings.good_bytes);
+  RoomFound room;
+  if (!find_room(fd, findings.file_bytes, room)) return false;
+  if (room.found) reader.limit(std::max(findings.good_bytes, room.limit));
   AofReader::Result result;
   Sequence sequence;
   Words words;
@@ -239,7 +255,7 @@ bool check_records(int fd, const Options& options, Findings& findings) {
   if (!find_length(fd, findings.file_bytes)) return false;
   findings.file_bytes = std::max(findings.file_bytes, reader.offset());
   if (error.empty()) {
-    judge_end(fd, reader, result, sequence.in_group(), findings);
+    judge_end(fd, room, reader, result, sequence.in_group(), findings);
   } else {
     findings.set(State::kDamaged, reader.offset(), error);
   }
@@ -288,7 +304,8 @@ std::string state_text(const Findings& findings) {
   const std::string where = "byte " + std::to_string(findings.damage_offset);
   switch (findings.state) {
     case State::kWhole:
-      return "whole";
+      if (!findings.has_room) return "whole";
+      return "whole, with room for more behind byte " + std::to_string(findings.good_bytes);
     case State::kTorn:
       if (findings.has_records) return torn_text(findings, "not a whole record");
       return "torn: it ends within what starts at " + where;

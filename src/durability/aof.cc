@@ -9,7 +9,11 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <cassert>
+#include <cstring>
+#include <new>
 
+#include "base/area.h"
 #include "base/clock.h"
 #include "base/log.h"
 
@@ -161,6 +165,9 @@ bool Aof::stop() {
   wake_syncer();
   pthread_join(writer_, nullptr);
   pthread_join(syncer_, nullptr);
+  if (room_end_ && !drop_room()) {
+    log_warning("cannot cut the room off '%s': %s", path_.c_str(), strerror(errno));
+  }
   return ring_->failure() == 0 && sync();
 }
 
@@ -213,11 +220,16 @@ void Aof::report(Trouble trouble, int error) {
 
 // False if nothing could be written.
 bool Aof::write_some(std::string_view bytes) {
-  const uint64_t size = size_bytes();
-  const ssize_t written = pwrite(fd_, bytes.data(), bytes.size(), off_t(size));
+  ssize_t written = -1;
+  if (prefers_room(bytes.size())) {
+    written = write_into_room(bytes);
+  } else if (room_end_ == 0 || drop_room()) {
+    written = pwrite(fd_, bytes.data(), bytes.size(), off_t(size_bytes()));
+  }
   if (written > 0) {
-    size_bytes_.store(size + uint64_t(written), std::memory_order_relaxed);
-    ring_->take(size_t(written));
+    const size_t records = std::min(size_t(written), bytes.size());
+    size_bytes_.store(size_bytes() + records, std::memory_order_relaxed);
+    ring_->take(records);
     report(kWriting, 0);
     return true;
   }
@@ -225,6 +237,81 @@ bool Aof::write_some(std::string_view bytes) {
   report(kWriting, written < 0 ? errno : ENOSPC);
   return false;
 }
+
+// ---- room (durability/room.h)
+
+// Room is written once more than records are: it pays where the length of a group is small beside
+// the cost of an fsync.
+bool Aof::prefers_room(size_t bytes) {
+  if (policy() != FsyncPolicy::kAlways || bytes > kRoomGroupBytes || fsync_failure()) {
+    short_groups_ = std::min(short_groups_, 0);
+    return false;
+  }
+  if (short_groups_ < kRoomAfterGroups) {
+    short_groups_++;
+    return false;
+  }
+  // A sector of room is always left, by which it is known.
+  const uint64_t needed = size_bytes() + bytes + kRoomPaddingMax + kRoomSectorBytes;
+  if ((room_end_ >= needed + kRoomSectorBytes) || make_room()) return true;
+  short_groups_ = -kRoomRetryGroups;
+  return false;
+}
+
+// As pwrite().
+ssize_t Aof::write_into_room(std::string_view bytes) {
+  const uint64_t at = size_bytes();
+  char* const start = room_buffer_.get();
+  memcpy(start, bytes.data(), bytes.size());
+  char* const end = put_room_padding(start + bytes.size(), room_padding(at + bytes.size()));
+  assert(at + size_t(end - start) + kRoomSectorBytes <= room_end_);
+  return pwrite(fd_, start, size_t(end - start), off_t(at));
+}
+
+// Behind the room that is left, or behind the records. All records are on the disk. False if that
+// fails; then there is no room.
+bool Aof::make_room() {
+  constexpr size_t kPieceBytes = kRoomGroupBytes;
+  if (!room_buffer_) room_buffer_.reset(new (std::nothrow) char[kPieceBytes + kRoomPaddingMax]);
+  uint64_t at = room_end_ ? room_end_ : size_bytes();
+  const uint64_t end = (at + kRoomBytes) / kPage * kPage;
+  bool good = room_buffer_ != nullptr;
+  while (good && at < end) {
+    char* const start = room_buffer_.get();
+    char* out = room_end_ ? start : put_room_padding(start, room_padding(at));
+    // From a multiple of a line on, also if the padding was one byte longer than that.
+    while (size_t(out - start) + kRoomLineBytes <= kPieceBytes && at + size_t(out - start) < end) {
+      memcpy(out, room_line_.text, kRoomLineBytes);
+      out += kRoomLineBytes;
+    }
+    const size_t bytes = size_t(out - start);
+    good = pwrite(fd_, start, bytes, off_t(at)) == ssize_t(bytes);
+    if (good) room_end_ = at += bytes;
+  }
+  if (good) return sync_file();
+  drop_room();
+  return false;
+}
+
+// The file ends behind its records again. False, with errno, if that fails.
+bool Aof::drop_room() {
+  if (ftruncate(fd_, off_t(size_bytes())) != 0) return false;
+  room_end_ = 0;
+  // Else a power failure could leave room, and anywhere in it what was written behind the records.
+  sync_file();
+  return true;
+}
+
+// Whatever has become of it before. False if it fails, and has been reported.
+bool Aof::sync_file() {
+  pthread_mutex_lock(&sync_lock_);
+  if (!fsync_failure() && fdatasync(fd_) != 0) report(kSyncing, errno);
+  const bool good = !fsync_failure();
+  pthread_mutex_unlock(&sync_lock_);
+  return good;
+}
+
+// ---- fsync
 
 // False if what is in the file is not on the disk, and for good after a failure.
 bool Aof::sync() {
@@ -343,6 +430,7 @@ const char* Aof::switch_to_new_file() {
   skip_to(request.from);
   request.old_fd = fd_;
   fd_ = request.fd;
+  room_end_ = 0;
   uncached_bytes_ = 0;
   size_bytes_ = synced_bytes_ = uint64_t(size);
   base_bytes_ = uint64_t(size) - ring_->taken();

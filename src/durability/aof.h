@@ -15,10 +15,13 @@
 
 #include <atomic>
 #include <cstdint>
+#include <memory>
 #include <string>
+#include <string_view>
 
 #include "base/bell.h"
 #include "durability/ring.h"
+#include "durability/room.h"
 
 namespace ignix {
 
@@ -101,6 +104,11 @@ class Aof {
   void write_loop();
   void sync_loop();
   bool write_some(std::string_view bytes);
+  bool prefers_room(size_t bytes);
+  ssize_t write_into_room(std::string_view bytes);
+  bool make_room();
+  bool drop_room();
+  bool sync_file();
   bool acknowledge();
   bool sync();
   void forget_cached(uint64_t synced);
@@ -144,6 +152,14 @@ class Aof {
   };
   std::atomic<Switch*> switch_{nullptr};
   std::atomic<bool> stopping_{false};
+
+  // The AOF thread's: where the room behind the log ends (durability/room.h), 0: there is none; what
+  // it consists of; where a group and its padding, or a piece of room, are put together; and how
+  // many short groups there have been since the last long one.
+  uint64_t room_end_ = 0;
+  const RoomLine room_line_ = RoomLine::make();
+  std::unique_ptr<char[]> room_buffer_;
+  int short_groups_ = 0;
 
   Bell bell_;  // the AOF thread waits for it; rung when it has something to do
   pthread_mutex_t lock_ = PTHREAD_MUTEX_INITIALIZER;

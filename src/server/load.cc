@@ -18,6 +18,13 @@ namespace {
 
 constexpr int64_t kProgressMs = 2000;
 
+// Durably: records that are not fsynced shall not stand in it.
+bool cut(const LogFile& file, uint64_t bytes, const char* what, std::string& error) {
+  if (ftruncate(file.fd, off_t(bytes)) == 0 && fsync(file.fd) == 0) return true;
+  error = "cannot cut the " + std::string(what) + " off '" + file.name + "': " + strerror(errno);
+  return false;
+}
+
 bool cut_torn_end(Server& server, const LogFile& file, uint64_t offset, std::string& error) {
   const unsigned long long torn = file.bytes - offset;
   if (!server.config.aof_load_truncated) {
@@ -26,10 +33,7 @@ bool cut_torn_end(Server& server, const LogFile& file, uint64_t offset, std::str
             "; --aof-load-truncated yes cuts them off, and so does ignix-check --fix";
     return false;
   }
-  if (ftruncate(file.fd, off_t(offset)) != 0 || fsync(file.fd) != 0) {
-    error = "cannot cut the torn end off '" + file.name + "': " + strerror(errno);
-    return false;
-  }
+  if (!cut(file, offset, "torn end", error)) return false;
   log_warning(
       "the append-only file ended within a record: cut off its last %llu bytes, behind "
       "byte %llu",
@@ -75,6 +79,7 @@ bool load_aof(Server& server, uint64_t& size_bytes, std::string& error) {
   if (!load_log_file(server, file, end, error)) return false;
   size_bytes = end.good_bytes;
   if (end.torn && !cut_torn_end(server, file, size_bytes, error)) return false;
+  if (end.room && !end.torn && !cut(file, size_bytes, "room", error)) return false;
   // A log of which nothing is left must not look like none.
   const bool emptied = end.torn && size_bytes == 0;
   return (end.db == 0 && !emptied) || select_database_zero(file, size_bytes, error);

@@ -5,10 +5,13 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
+
 #include "base/clock.h"
 #include "base/log.h"
 #include "durability/probe.h"
 #include "durability/reader.h"
+#include "durability/room.h"
 #include "server/key_forecast.h"
 #include "server/load.h"
 #include "server/load_rdb.h"
@@ -20,6 +23,11 @@ namespace {
 bool damaged(const LogFile& file, uint64_t offset, const std::string& what, std::string& error) {
   error = file.what() + " is damaged at byte " + std::to_string(offset) + ": " + what +
           "; see ignix-check(1); it was left as it is";
+  return false;
+}
+
+bool cannot_read(const LogFile& file, std::string& error) {
+  error = "cannot read '" + file.name + "': " + strerror(errno);
   return false;
 }
 
@@ -74,6 +82,9 @@ bool load_records(Server& server, const LogFile& file, uint64_t offset, LogEnd& 
   AofReader reader(
       file.fd, offset,
       [](void* it, Buffer& old) { static_cast<RecordRunner*>(it)->take_buffer(old); }, &runner);
+  RoomFound room;
+  if (!find_room(file.fd, file.bytes, room)) return cannot_read(file, error);
+  if (room.found) reader.limit(std::max(offset, room.limit));
   Result result;
   while ((result = reader.next(runner.record())) == Result::kRecord) {
     if (!runner.add(reader.offset())) break;
@@ -85,14 +96,18 @@ bool load_records(Server& server, const LogFile& file, uint64_t offset, LogEnd& 
   runner.finish();
   if (runner.failed()) return refused(file, runner, error);
   if (result == Result::kFailed) return cannot_load(file, reader.offset(), reader.error(), error);
+  const RoomTail tail = judge_room(file.fd, room, reader.offset(), file.bytes);
+  if (tail == RoomTail::kUnknown) return cannot_read(file, error);
   const bool zeros =
       result == Result::kDamaged && ends_in_zeros(file.fd, reader.offset(), file.bytes);
-  if (result != Result::kEnd && result != Result::kTruncated && !zeros) {
+  if (result == Result::kDamaged && tail == RoomTail::kNone && !zeros) {
     return damaged(file, reader.offset(), reader.error(), error);
   }
   // A transaction is run as a whole or not at all.
   end.good_bytes = runner.in_group() ? runner.group_offset() : reader.offset();
-  end.torn = result != Result::kEnd || runner.in_group();
+  end.room = tail == RoomTail::kRoom;
+  end.torn = runner.in_group() || tail == RoomTail::kTorn ||
+             (result != Result::kEnd && tail != RoomTail::kRoom);
   end.db = runner.db();
   if (records) {
     log_notice("loaded %llu records, %llu bytes, from %s in %lld ms", (unsigned long long)records,
@@ -106,18 +121,12 @@ bool load_records(Server& server, const LogFile& file, uint64_t offset, LogEnd& 
 
 bool load_log_file(Server& server, LogFile& file, LogEnd& end, std::string& error) {
   struct stat status;
-  if (fstat(file.fd, &status) != 0) {
-    error = "cannot read '" + file.name + "': " + strerror(errno);
-    return false;
-  }
+  if (fstat(file.fd, &status) != 0) return cannot_read(file, error);
   file.bytes = uint64_t(status.st_size);
   uint64_t rdb_bytes = 0;
   if (is_rdb(file.fd)) {
     if (!load_rdb(server, file.fd, file.bytes, file.what(), false, rdb_bytes, error)) return false;
-    if (lseek(file.fd, off_t(rdb_bytes), SEEK_SET) < 0) {
-      error = "cannot read '" + file.name + "': " + strerror(errno);
-      return false;
-    }
+    if (lseek(file.fd, off_t(rdb_bytes), SEEK_SET) < 0) return cannot_read(file, error);
   }
   return load_records(server, file, rdb_bytes, end, error);
 }

@@ -1,0 +1,65 @@
+// Room behind the end of the log, for appendfsync always. An fsync of a file that has become longer
+// brings its new length to the disk as well: a second write, or a commit of the file system's
+// journal. An fsync of bytes that were on the disk before and are only different now is one write.
+// So the file is made longer ahead of its records, by lines that say nothing:
+//
+//     the records | ####…#\n | #ignix room 0123456789abcdef …\n | the same line | … up to the end
+//                   padding    of 64 bytes, at multiples of 64
+//
+// Each group of records overwrites a part of it, with padding behind it, and is fsynced before the
+// next is written. Redis 7 and redis-check-aof skip lines that begin with '#', so the file is an
+// append-only file at every moment. A clean stop cuts the room off.
+//
+// What a kill or a power failure leaves of the group that was being written: any of its sectors may
+// be missing, and what was there before stands in their place. Nothing of it was acknowledged. A
+// whole sector of room shows by itself: its number is drawn at random for each run of the server,
+// so nothing that a client can store looks like it. The first sector may be the old one: then
+// padding or room stands where a record would start. Where records of the group remain, one of them
+// ends in what is no record. All three are within a group's length of the room that is left, of
+// which a whole sector at least always is, and are a torn end.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+#include "base/limits.h"
+
+namespace ignix {
+
+constexpr size_t kRoomLineBytes = 64;
+constexpr size_t kRoomSectorBytes = 512;  // no disk writes a part of one
+constexpr size_t kRoomPaddingMax = kRoomLineBytes + 1;
+
+struct RoomLine {
+  char text[kRoomLineBytes];
+
+  // With a number of its own.
+  static RoomLine make();
+};
+
+// How much padding there is behind records that end at byte `end` of the file: none, or at least a
+// '#' and a line end.
+size_t room_padding(uint64_t end);
+// Writes so much padding; returns where it ends.
+char* put_room_padding(char* out, size_t bytes);
+
+// How a file ends that may have room.
+struct RoomFound {
+  bool found = false;
+  uint64_t start = 0;  // of the sectors at the end that are room
+  uint64_t limit = 0;  // records stand before this byte, if they are whole; the file's end: no room
+};
+
+// False, with errno, if the file cannot be read.
+bool find_room(int fd, uint64_t file_bytes, RoomFound& room);
+
+// What stands behind the last record before the limit, which ends at byte `offset`.
+enum class RoomTail {
+  kRoom,     // nothing but room, perhaps with zeros in it, which a power failure has left
+  kTorn,     // a part of a group
+  kNone,     // something else
+  kUnknown,  // it cannot be read: errno
+};
+RoomTail judge_room(int fd, const RoomFound& room, uint64_t offset, uint64_t file_bytes);
+
+}  // namespace ignix
