@@ -268,23 +268,20 @@ ssize_t Aof::write_into_room(std::string_view bytes) {
   return pwrite(fd_, start, size_t(end - start), off_t(at));
 }
 
-// Behind the room that is left, or behind the records. All records are on the disk. False if that
-// fails; then there is no room.
+// Behind the room that is left, or behind the records, all of which are on the disk. False if it
+// cannot be had; then there is no room at all.
 bool Aof::make_room() {
-  constexpr size_t kPieceBytes = kRoomGroupBytes;
-  if (!room_buffer_) room_buffer_.reset(new (std::nothrow) char[kPieceBytes + kRoomPaddingMax]);
+  static_assert(kRoomGroupBytes % kRoomLineBytes == 0);
+  if (!room_buffer_) room_buffer_.reset(new (std::nothrow) char[kRoomGroupBytes + kRoomPaddingMax]);
+  char* const start = room_buffer_.get();
   uint64_t at = room_end_ ? room_end_ : size_bytes();
   const uint64_t end = (at + kRoomBytes) / kPage * kPage;
-  bool good = room_buffer_ != nullptr;
+  bool good = start;
   while (good && at < end) {
-    char* const start = room_buffer_.get();
-    char* out = room_end_ ? start : put_room_padding(start, room_padding(at));
-    // From a multiple of a line on, also if the padding was one byte longer than that.
-    while (size_t(out - start) + kRoomLineBytes <= kPieceBytes && at + size_t(out - start) < end) {
-      memcpy(out, room_line_.text, kRoomLineBytes);
-      out += kRoomLineBytes;
-    }
-    const size_t bytes = size_t(out - start);
+    char* const lines = room_end_ ? start : put_room_padding(start, room_padding(at));
+    const uint64_t left = end - at - uint64_t(lines - start);
+    const size_t bytes =
+        size_t(put_room(room_line_, lines, std::min<uint64_t>(left, kRoomGroupBytes)) - start);
     good = pwrite(fd_, start, bytes, off_t(at)) == ssize_t(bytes);
     if (good) room_end_ = at += bytes;
   }

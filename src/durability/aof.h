@@ -153,9 +153,9 @@ class Aof {
   std::atomic<Switch*> switch_{nullptr};
   std::atomic<bool> stopping_{false};
 
-  // The AOF thread's: where the room behind the log ends (durability/room.h), 0: there is none; what
-  // it consists of; where a group and its padding, or a piece of room, are put together; and how
-  // many short groups there have been since the last long one.
+  // The AOF thread's: where the room behind the log ends (durability/room.h), 0: there is none;
+  // what it consists of; where a group and its padding, or a piece of room, are put together; and
+  // how many short groups there have been since the last long one.
   uint64_t room_end_ = 0;
   const RoomLine room_line_ = RoomLine::make();
   std::unique_ptr<char[]> room_buffer_;

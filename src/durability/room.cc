@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <cassert>
 #include <cstring>
 #include <memory>
 #include <new>
@@ -91,6 +92,14 @@ RoomLine RoomLine::make() {
   digits[16] = ' ';
   line.text[kRoomLineBytes - 1] = '\n';
   return line;
+}
+
+char* put_room(const RoomLine& line, char* out, size_t bytes) {
+  assert(bytes % kRoomLineBytes == 0);
+  for (char* const end = out + bytes; out < end; out += kRoomLineBytes) {
+    memcpy(out, line.text, kRoomLineBytes);
+  }
+  return out;
 }
 
 size_t room_padding(uint64_t end) {

@@ -37,6 +37,9 @@ struct RoomLine {
   static RoomLine make();
 };
 
+// Writes `bytes` bytes of room, a multiple of a line's; returns where they end.
+char* put_room(const RoomLine& line, char* out, size_t bytes);
+
 // How much padding there is behind records that end at byte `end` of the file: none, or at least a
 // '#' and a line end.
 size_t room_padding(uint64_t end);

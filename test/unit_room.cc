@@ -1,0 +1,234 @@
+// Room behind the log's end: whatever a kill or a power failure leaves of the group that was being
+// written into it, and of the room that was being made, all that was on the disk before is read,
+// and behind it nothing but the first records of the group.
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "durability/probe.h"
+#include "durability/reader.h"
+#include "durability/room.h"
+#include "random.h"
+#include "runner.h"
+#include "server.h"
+
+namespace test {
+namespace {
+
+using ignix::AofReader;
+using ignix::kRoomGroupBytes;
+using ignix::kRoomLineBytes;
+using ignix::kRoomSectorBytes;
+using ignix::RoomFound;
+using ignix::RoomLine;
+using ignix::RoomTail;
+using Result = AofReader::Result;
+
+constexpr size_t kPageBytes = 4096;
+
+std::string record(const std::string& value) {
+  return "*2\r\n$3\r\nSET\r\n$" + std::to_string(value.size()) + "\r\n" + value + "\r\n";
+}
+
+// Values of all lengths, some of which look much like room, padding or holes.
+std::string random_value(Random& random, size_t longest) {
+  const size_t bytes = random.below(random.one_in(4) ? longest : 200);
+  const char kinds[] = {'#', '\n', '\0', '.', 'x'};
+  std::string value(bytes, random.pick(kinds));
+  if (random.one_in(2)) {
+    for (char& c : value) c = char(random.below(256));
+  }
+  return value;
+}
+
+// Records of `bytes` bytes at most; where each ends, behind `from`, goes into `ends`.
+std::string random_records(Random& random, size_t bytes, size_t from, std::vector<size_t>& ends) {
+  std::string records;
+  for (;;) {
+    const std::string next = record(random_value(random, 9000));
+    if (records.size() + next.size() > bytes) return records;
+    records += next;
+    ends.push_back(from + records.size());
+  }
+}
+
+std::string padding(size_t end) {
+  std::string text(ignix::room_padding(end), '\0');
+  ignix::put_room_padding(text.data(), text.size());
+  return text;
+}
+
+std::string room_of(const RoomLine& line, size_t bytes) {
+  std::string text(bytes, '\0');
+  ignix::put_room(line, text.data(), bytes);
+  return text;
+}
+
+void add_room(const RoomLine& line, size_t bytes, std::string& file) {
+  file += padding(file.size());
+  const size_t end = (file.size() + bytes + kPageBytes) / kPageBytes * kPageBytes;
+  file += room_of(line, end - file.size());
+}
+
+struct Outcome {
+  size_t end;
+  RoomTail tail;
+  bool zeros;
+};
+
+// As the server and ignix-check read a file.
+Outcome read_back(const std::string& content) {
+  const std::string path = case_dir() + "/file.aof";
+  write_file(path, content);
+  const int fd = open(path.c_str(), O_RDONLY | O_CLOEXEC);
+  CHECK(fd >= 0);
+  RoomFound room;
+  CHECK(ignix::find_room(fd, content.size(), room));
+  AofReader reader(fd);
+  if (room.found) reader.limit(room.limit);
+  ignix::Words words;
+  Result result;
+  while ((result = reader.next(words)) == Result::kRecord) words.reset();
+  CHECK(result != Result::kFailed);
+  const RoomTail tail = ignix::judge_room(fd, room, reader.offset(), content.size());
+  const bool zeros =
+      result == Result::kDamaged && ignix::ends_in_zeros(fd, reader.offset(), content.size());
+  close(fd);
+  return {reader.offset(), tail, zeros};
+}
+
+void check_end(const Outcome& outcome, const std::vector<size_t>& ends, size_t acknowledged) {
+  if (outcome.end < acknowledged) FAIL("an acknowledged record is missing; " + how_to_repeat());
+  const bool at_record =
+      outcome.end == 0 || std::binary_search(ends.begin(), ends.end(), outcome.end);
+  if (!at_record) FAIL("a record was read that was never written; " + how_to_repeat());
+}
+
+// Some bytes of `after` instead of those of `before`, at which a disk would write them.
+std::string torn(Random& random, const std::string& before, const std::string& after, size_t from,
+                 size_t to) {
+  std::string content = before;
+  if (random.one_in(3)) {  // killed amid the write
+    const size_t end = from + random.below(to - from + 1);
+    return content.replace(from, end - from, after, from, end - from);
+  }
+  const size_t unit = random.one_in(2) ? kRoomSectorBytes : kPageBytes;
+  for (size_t at = from / unit * unit; at < to; at += unit) {
+    if (random.one_in(2)) content.replace(at, unit, after, at, unit);
+  }
+  return content;
+}
+
+TEST(room, what_is_left_of_a_group) {
+  Random random(seed());
+  for (int round = 0; round < 3000; round++) {
+    const RoomLine line = RoomLine::make();
+    std::vector<size_t> ends;
+    std::string file = random_records(random, random.below(40'000), 0, ends);
+    size_t acknowledged = file.size();
+    add_room(line, 2 * kRoomGroupBytes + 2 * kPageBytes, file);
+    // A few groups, of which the last but one may end within a record.
+    size_t at = acknowledged;
+    std::string rest;
+    for (uint64_t groups = random.below(3); groups > 0; groups--) {
+      const std::string group = random_records(random, 3000, at, ends);
+      file.replace(at, group.size(), group);
+      at = acknowledged = at + group.size();
+      file.replace(at, padding(at).size(), padding(at));
+    }
+    if (random.one_in(3)) {
+      rest = record(random_value(random, 20'000));
+      const size_t first = random.below(rest.size());
+      file.replace(at, first, rest, 0, first);
+      ends.push_back(at + rest.size());
+      at += first;
+      rest.erase(0, first);
+      file.replace(at, padding(at).size(), padding(at));
+    }
+    const size_t bytes = kRoomGroupBytes - rest.size();
+    const std::string group = rest + random_records(random, bytes, at + rest.size(), ends);
+    const std::string written = group + padding(at + group.size());
+    std::string after = file;
+    after.replace(at, written.size(), written);
+    CHECK_EQ(after.size(), file.size());
+    const std::string content = torn(random, file, after, at, at + written.size());
+    const Outcome outcome = read_back(content);
+    check_end(outcome, ends, acknowledged);
+    if (outcome.tail == RoomTail::kNone) FAIL("does not start; " + how_to_repeat());
+    if (content == after && (outcome.tail != RoomTail::kRoom || outcome.end != at + group.size())) {
+      FAIL("calls a whole file torn; " + how_to_repeat());
+    }
+  }
+}
+
+// Before it is fsynced: parts of it may be zeros, or missing at the end.
+TEST(room, that_was_being_made) {
+  Random random(seed());
+  for (int round = 0; round < 2000; round++) {
+    const RoomLine line = RoomLine::make();
+    std::vector<size_t> ends;
+    std::string file = random_records(random, 1000 + random.below(40'000), 0, ends);
+    const size_t acknowledged = file.size();
+    if (random.one_in(2)) add_room(line, 1 + random.below(kRoomGroupBytes), file);
+    const size_t from = file.size();
+    add_room(line, ignix::kRoomBytes, file);
+    const uint64_t kept = 1 + random.below(100);
+    for (size_t at = from; at < file.size();) {
+      const size_t next = std::min(file.size(), (at / kRoomSectorBytes + 1) * kRoomSectorBytes);
+      if (!random.one_in(kept)) std::fill(file.begin() + long(at), file.begin() + long(next), '\0');
+      at = next;
+    }
+    if (random.one_in(2)) {
+      const size_t end = from + random.below(file.size() - from + 1);
+      file.resize(std::max(from, end / kRoomSectorBytes * kRoomSectorBytes));
+    }
+    const Outcome outcome = read_back(file);
+    CHECK_EQ(outcome.end, acknowledged);
+    const bool is_whole = acknowledged == file.size();
+    if (!is_whole && outcome.tail == RoomTail::kNone && !outcome.zeros) {
+      FAIL("does not start; " + how_to_repeat());
+    }
+  }
+}
+
+// Room excuses no damage of what stands before the last groups.
+TEST(room, damage_before_it) {
+  Random random(seed());
+  for (int round = 0; round < 200; round++) {
+    std::vector<size_t> ends;
+    std::string file = random_records(random, 200'000, 0, ends);
+    const size_t last = file.size();
+    add_room(RoomLine::make(), ignix::kRoomBytes, file);
+    size_t at = 0;
+    do at = random.pick_from(ends);
+    while (at > last - 3 * kRoomGroupBytes);
+    const char kinds[] = {'#', '\0', '$', '+'};
+    file[at] = random.pick(kinds);
+    const Outcome outcome = read_back(file);
+    CHECK_EQ(outcome.end, at);
+    CHECK(outcome.tail == RoomTail::kNone && !outcome.zeros);
+  }
+}
+
+// Without room, and with what is none.
+TEST(room, files_without) {
+  const RoomLine line = RoomLine::make();
+  const std::string a = record("a");
+  CHECK(read_back("").tail == RoomTail::kNone);
+  CHECK(read_back(a).tail == RoomTail::kNone);
+  CHECK(read_back(a + std::string(5000, '\0')).tail == RoomTail::kNone);
+  CHECK(read_back(a + "#TS:123\r\n").tail == RoomTail::kNone);
+  CHECK(read_back(a + padding(a.size())).tail == RoomTail::kRoom);
+  std::string whole = a;
+  add_room(line, 10'000, whole);
+  CHECK(read_back(whole).tail == RoomTail::kRoom);
+  CHECK(read_back(whole + a).tail == RoomTail::kNone);
+  CHECK(read_back(whole + room_of(line, 4096)).tail == RoomTail::kRoom);
+}
+
+}  // namespace
+}  // namespace test
