@@ -2,6 +2,7 @@
 #include <stdlib.h>
 
 #include "client.h"
+#include "durability/room.h"
 #include "runner.h"
 #include "server.h"
 
@@ -70,6 +71,26 @@ TEST(check, whole_files) {
   expect_state(kThree, 0, "append-only file, 3 records, 74 bytes: whole");
   expect_state(kMulti + kFirst + kExec, 0, "append-only file, 3 records, 56 bytes: whole");
   expect_state(small_rdb(), 0, "RDB file, 2 keys, 46 bytes: whole");
+}
+
+// Room for more records, behind the last one.
+TEST(check, files_with_room) {
+  const auto line = ignix::RoomLine::make();
+  std::string whole = kThree;
+  const size_t end = whole.size();
+  whole.append(ignix::room_padding(end), '\n');
+  ignix::put_room_padding(whole.data() + end, whole.size() - end);
+  while (whole.size() < 4096) whole.append(line.text, sizeof line.text);
+  expect_state(whole, 0,
+               "append-only file, 3 records, 4096 bytes: whole, with room for more behind byte 74");
+  std::string torn = whole;
+  torn.replace(end, 20, kFirst, 0, 20);
+  expect_state(torn, 1,
+               "append-only file, 3 records, 4096 bytes: torn at byte 74: not a whole record, "
+               "4022 bytes");
+  const std::string path = new_file(torn);
+  CHECK_EQ(run_check({"--fix", "--yes", path}).status, 0);
+  CHECK(read_file(path) == kThree);
 }
 
 TEST(check, files_of_a_server) {

@@ -590,6 +590,99 @@ TEST(faults, fsync_always_from_now_on) {
   CHECK_EQ(client.command({"GET", "a"}), bulk("1"));
 }
 
+// ---- room behind the log's end (durability/room.h)
+
+size_t logged_bytes(Client& client) {
+  const std::string info = client.command({"INFO", "persistence"});
+  const std::string_view field = "aof_current_size:";
+  const size_t at = info.find(field);
+  CHECK(at != std::string::npos);
+  return size_t(atoll(info.c_str() + at + field.size()));
+}
+
+// One after the other, each a group of its own, until there is room; returns their number.
+int write_until_room(Server& server, Client& client) {
+  int number = 0;
+  while (read_file(aof_of(server)).size() == logged_bytes(client)) {
+    CHECK_EQ(client.command({"SET", "key" + std::to_string(number), "value"}), kOk);
+    if (++number > 1000) FAIL("no room was made");
+  }
+  return number;
+}
+
+// Where not even a torn end is allowed, a log with room is a whole one.
+TEST(faults, killed_with_room) {
+  ServerOptions options = durable("always");
+  options.arguments.insert(options.arguments.end(), {"--aof-load-truncated", "no"});
+  Server server(options);
+  server.start();
+  Client client(server);
+  int keys = write_until_room(server, client);
+  for (int i = 0; i < 100; i++, keys++) {
+    CHECK_EQ(client.command({"SET", "key" + std::to_string(keys), std::string(size_t(i), 'x')}),
+             kOk);
+  }
+  const size_t bytes = logged_bytes(client);
+  server.kill9();
+  const std::string left = read_file(aof_of(server));
+  CHECK(left.size() > bytes);
+  const std::string tool = find_program("redis-check-aof");
+  if (!tool.empty()) {
+    const Output output = run_program({tool, aof_of(server)});
+    if (output.status != 0) FAIL("redis-check-aof: " + output.text);
+  }
+  server.restart();
+  client.connect(server);
+  CHECK_EQ(client.command({"DBSIZE"}), integer(keys));
+  CHECK(server.log().find("cut off") == std::string::npos);
+  CHECK(read_file(aof_of(server)) == left.substr(0, bytes));
+}
+
+// Whoever reads the log at its leisure sees nothing of it: after a clean stop, while the log is
+// fsynced once a second, and when a rewritten one has taken its place.
+TEST(faults, room_is_given_back) {
+  Server server(durable("always"));
+  server.start();
+  Client client(server);
+  write_until_room(server, client);
+  CHECK_EQ(client.command({"CONFIG", "SET", "appendfsync", "everysec"}), kOk);
+  CHECK_EQ(client.command({"SET", "a", "1"}), kOk);
+  CHECK_EQ(read_file(aof_of(server)).size(), logged_bytes(client));
+  CHECK_EQ(client.command({"CONFIG", "SET", "appendfsync", "always"}), kOk);
+  write_until_room(server, client);
+  start_rewriting(client);
+  await_info(client, "aof_rewrite_in_progress:0");
+  CHECK_EQ(read_file(aof_of(server)).size(), logged_bytes(client));
+  write_until_room(server, client);
+  // Long groups make the file longer as they always did.
+  CHECK_EQ(client.command({"SET", "long", std::string(100'000, 'x')}), kOk);
+  CHECK_EQ(read_file(aof_of(server)).size(), logged_bytes(client));
+  write_until_room(server, client);
+  const size_t bytes = logged_bytes(client);
+  CHECK_EQ(server.stop(), 0);
+  CHECK_EQ(read_file(aof_of(server)).size(), bytes);
+}
+
+// It is used up and made again, and nothing of it stays between the records.
+TEST(faults, room_is_used_up) {
+  Random random(seed());
+  FaultyDisk disk;
+  Server server(durable("always", &disk));
+  disk.begin(server.dir());
+  server.start();
+  Client client(server);
+  write_until_room(server, client);
+  const size_t end = logged_bytes(client) + 2 * ignix::kRoomBytes;
+  std::string last;
+  while (logged_bytes(client) < end) {
+    last = std::string(random.below(ignix::kRoomGroupBytes), 'x');
+    CHECK_EQ(client.command({"SET", "last", last}), kOk);
+  }
+  fail_power(disk, server, client, random);
+  CHECK_EQ(client.command({"GET", "last"}), bulk(last));
+  CHECK(read_file(aof_of(server)).find("#ignix room") == std::string::npos);
+}
+
 // A file that has been put in the place of the log has its name in memory alone, until the
 // directory is on the disk. Who starts on it sees to that.
 TEST(faults, killed_before_a_new_name_is_on_the_disk) {

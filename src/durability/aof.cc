@@ -220,16 +220,17 @@ void Aof::report(Trouble trouble, int error) {
 
 // False if nothing could be written.
 bool Aof::write_some(std::string_view bytes) {
+  // A record that crosses the end of the ring is whole only with what comes next.
+  const std::string_view more = ring_->complete(bytes.size());
   ssize_t written = -1;
-  if (prefers_room(bytes.size())) {
-    written = write_into_room(bytes);
+  if (prefers_room(bytes.size() + more.size())) {
+    written = write_into_room(bytes, more);
   } else if (room_end_ == 0 || drop_room()) {
     written = pwrite(fd_, bytes.data(), bytes.size(), off_t(size_bytes()));
   }
   if (written > 0) {
-    const size_t records = std::min(size_t(written), bytes.size());
-    size_bytes_.store(size_bytes() + records, std::memory_order_relaxed);
-    ring_->take(records);
+    size_bytes_.store(size_bytes() + uint64_t(written), std::memory_order_relaxed);
+    ring_->take(size_t(written));
     report(kWriting, 0);
     return true;
   }
@@ -243,7 +244,8 @@ bool Aof::write_some(std::string_view bytes) {
 // Room is written once more than records are: it pays where the length of a group is small beside
 // the cost of an fsync.
 bool Aof::prefers_room(size_t bytes) {
-  if (policy() != FsyncPolicy::kAlways || bytes > kRoomGroupBytes || fsync_failure()) {
+  const bool suits = policy() == FsyncPolicy::kAlways && bytes <= kRoomGroupBytes;
+  if (!suits || ring_->in_pieces() || fsync_failure()) {
     short_groups_ = std::min(short_groups_, 0);
     return false;
   }
@@ -258,14 +260,25 @@ bool Aof::prefers_room(size_t bytes) {
   return false;
 }
 
-// As pwrite().
-ssize_t Aof::write_into_room(std::string_view bytes) {
-  const uint64_t at = size_bytes();
+// All of `bytes` and `more`, which are whole records, or nothing: of a group that is in the file in
+// part, the rest shall not be fsynced later. Their number; -1 with errno.
+ssize_t Aof::write_into_room(std::string_view bytes, std::string_view more) {
   char* const start = room_buffer_.get();
+  const size_t records = bytes.size() + more.size();
   memcpy(start, bytes.data(), bytes.size());
-  char* const end = put_room_padding(start + bytes.size(), room_padding(at + bytes.size()));
+  if (!more.empty()) memcpy(start + bytes.size(), more.data(), more.size());
+  char* const end = put_room_padding(start + records, room_padding(size_bytes() + records));
+  uint64_t at = size_bytes();
   assert(at + size_t(end - start) + kRoomSectorBytes <= room_end_);
-  return pwrite(fd_, start, size_t(end - start), off_t(at));
+  for (const char* rest = start; rest < end;) {
+    const ssize_t written = pwrite(fd_, rest, size_t(end - rest), off_t(at));
+    if (written < 0 && errno == EINTR) continue;
+    if (written == 0) errno = ENOSPC;
+    if (written <= 0) return -1;
+    rest += written;
+    at += uint64_t(written);
+  }
+  return ssize_t(records);
 }
 
 // Behind the room that is left, or behind the records, all of which are on the disk. False if it

@@ -105,7 +105,7 @@ class Aof {
   void sync_loop();
   bool write_some(std::string_view bytes);
   bool prefers_room(size_t bytes);
-  ssize_t write_into_room(std::string_view bytes);
+  ssize_t write_into_room(std::string_view bytes, std::string_view more);
   bool make_room();
   bool drop_room();
   bool sync_file();

@@ -193,6 +193,10 @@ uint64_t LogRing::commit(Writer& writer, const Space& space) {
     pthread_mutex_unlock(&aside_lock_);
   }
   writer.announced.store(Writer::kIdle, std::memory_order_release);
+  if (writer.in_pieces) [[unlikely]] {
+    writer.in_pieces = false;
+    pieces_.fetch_sub(1, std::memory_order_release);
+  }
   return space.start + space.bytes;
 }
 
@@ -212,6 +216,8 @@ size_t LogRing::wait_for_room(Writer& writer, uint64_t at) {
   constexpr timespec kPause = {0, 100'000};
   uint64_t end;
   while ((end = taken() + kLogRingBytes) <= at) {
+    if (!writer.in_pieces) pieces_.fetch_add(1, std::memory_order_release);
+    writer.in_pieces = true;
     writer.announced.store(at, std::memory_order_release);
     if (wake_) wake_(wake_context_);
     nanosleep(&kPause, nullptr);
@@ -287,12 +293,12 @@ const LogRing::Aside* LogRing::first_aside() const {
   return first;
 }
 
-std::string_view LogRing::complete() const {
+std::string_view LogRing::complete(size_t skipped) const {
   uint64_t end = tail_.load(std::memory_order_seq_cst);
   for (int i = 0; i < writer_count_; i++) {
     end = std::min(end, writers_[i].announced.load(std::memory_order_acquire));
   }
-  const uint64_t start = taken_.load(std::memory_order_relaxed);
+  const uint64_t start = taken_.load(std::memory_order_relaxed) + skipped;
   if (end <= start) return {};
   if (aside_count_.load(std::memory_order_acquire)) {
     pthread_mutex_lock(&aside_lock_);

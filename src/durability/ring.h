@@ -42,6 +42,7 @@ class LogRing {
     static constexpr uint64_t kIdle = UINT64_MAX;
     std::atomic<uint64_t> announced{kIdle};
     // The owner's.
+    bool in_pieces = false;
     bool in_group = false;
     int group_db = 0;  // which the group has selected so far
     size_t group_records = 0;
@@ -83,9 +84,12 @@ class LogRing {
 
   uint64_t tail() const { return tail_.load(std::memory_order_seq_cst); }
 
-  // The AOF thread: the complete bytes from `taken()` on, up to the end of the ring; empty if there
-  // are none. Then take() gives their room back.
-  std::string_view complete() const;
+  // The AOF thread: the complete bytes from `taken()` on but for the first `skipped`, up to the end
+  // of the ring; empty if there are none. Then take() gives their room back. The bytes end behind a
+  // record, or at the end of the ring, or come in_pieces().
+  std::string_view complete(size_t skipped = 0) const;
+  // A record is on its way for which there is neither room nor memory.
+  bool in_pieces() const { return pieces_.load(std::memory_order_acquire) > 0; }
   void take(size_t bytes);
   uint64_t taken() const { return taken_.load(std::memory_order_acquire); }
 
@@ -125,6 +129,7 @@ class LogRing {
   void* wake_context_ = nullptr;
   bool short_of_memory_ = false;
   std::atomic<int> failure_{0};  // the AOF's threads write it
+  std::atomic<int> pieces_{0};   // writers that wait_for_room(), or have
   mutable pthread_mutex_t aside_lock_ = PTHREAD_MUTEX_INITIALIZER;
   Aside* aside_ = nullptr;                      // under aside_lock_
   std::atomic<size_t> aside_count_{0};          // written under aside_lock_

@@ -21,9 +21,8 @@ constexpr size_t kLines = kRoomSectorBytes / kRoomLineBytes;
 
 // The room that is left when more is made, the new room, and what rounding adds.
 constexpr uint64_t kRoomBytesMost = kRoomGroupBytes + kRoomBytes + 16 * 1024;
-// A group, the sectors in which it begins and ends, and as much for the group before, which may end
-// within a record.
-constexpr uint64_t kGroupReach = 2 * (kRoomGroupBytes + 2 * kRoomSectorBytes);
+// A group, and the sectors in which it begins and ends.
+constexpr uint64_t kGroupReach = kRoomGroupBytes + 2 * kRoomSectorBytes;
 
 // False, with errno, if not all of it can be read.
 bool read_whole(int fd, char* into, size_t bytes, uint64_t from) {

@@ -6,9 +6,9 @@
 //     the records | ####…#\n | #ignix room 0123456789abcdef …\n | the same line | … up to the end
 //                   padding    of 64 bytes, at multiples of 64
 //
-// Each group of records overwrites a part of it, with padding behind it, and is fsynced before the
-// next is written. Redis 7 and redis-check-aof skip lines that begin with '#', so the file is an
-// append-only file at every moment. A clean stop cuts the room off.
+// Each group of whole records overwrites a part of it, with padding behind it, and is fsynced
+// before the next is written. Redis 7 and redis-check-aof skip lines that begin with '#', so the
+// file is an append-only file at every moment. A clean stop cuts the room off.
 //
 // What a kill or a power failure leaves of the group that was being written: any of its sectors may
 // be missing, and what was there before stands in their place. Nothing of it was acknowledged. A
