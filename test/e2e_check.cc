@@ -75,12 +75,13 @@ TEST(check, whole_files) {
 
 // Room for more records, behind the last one.
 TEST(check, files_with_room) {
-  const auto line = ignix::RoomLine::make();
   std::string whole = kThree;
   const size_t end = whole.size();
   whole.append(ignix::room_padding(end), '\n');
   ignix::put_room_padding(whole.data() + end, whole.size() - end);
-  while (whole.size() < 4096) whole.append(line.text, sizeof line.text);
+  const size_t lines = whole.size();
+  whole.resize(4096);
+  ignix::put_room(ignix::draw_room_number(), lines, whole.data() + lines, 4096 - lines);
   expect_state(whole, 0,
                "append-only file, 3 records, 4096 bytes: whole, with room for more behind byte 74");
   std::string torn = whole;

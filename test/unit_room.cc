@@ -24,7 +24,6 @@ using ignix::kRoomGroupBytes;
 using ignix::kRoomLineBytes;
 using ignix::kRoomSectorBytes;
 using ignix::RoomFound;
-using ignix::RoomLine;
 using ignix::RoomTail;
 using Result = AofReader::Result;
 
@@ -62,16 +61,16 @@ std::string padding(size_t end) {
   return text;
 }
 
-std::string room_of(const RoomLine& line, size_t bytes) {
+std::string room_of(uint64_t number, size_t offset, size_t bytes) {
   std::string text(bytes, '\0');
-  ignix::put_room(line, text.data(), bytes);
+  ignix::put_room(number, offset, text.data(), bytes);
   return text;
 }
 
-void add_room(const RoomLine& line, size_t bytes, std::string& file) {
+void add_room(uint64_t number, size_t bytes, std::string& file) {
   file += padding(file.size());
   const size_t end = (file.size() + bytes + kPageBytes) / kPageBytes * kPageBytes;
-  file += room_of(line, end - file.size());
+  file += room_of(number, file.size(), end - file.size());
 }
 
 struct Outcome {
@@ -126,11 +125,11 @@ std::string torn(Random& random, const std::string& before, const std::string& a
 TEST(room, what_is_left_of_a_group) {
   Random random(seed());
   for (int round = 0; round < 3000; round++) {
-    const RoomLine line = RoomLine::make();
+    const uint64_t number = ignix::draw_room_number();
     std::vector<size_t> ends;
     std::string file = random_records(random, random.below(40'000), 0, ends);
     size_t acknowledged = file.size();
-    add_room(line, 2 * kRoomGroupBytes + 2 * kPageBytes, file);
+    add_room(number, 2 * kRoomGroupBytes + 2 * kPageBytes, file);
     // A few groups before.
     size_t at = acknowledged;
     for (uint64_t groups = random.below(3); groups > 0; groups--) {
@@ -161,13 +160,13 @@ TEST(room, what_is_left_of_a_group) {
 TEST(room, that_was_being_made) {
   Random random(seed());
   for (int round = 0; round < 2000; round++) {
-    const RoomLine line = RoomLine::make();
+    const uint64_t number = ignix::draw_room_number();
     std::vector<size_t> ends;
     std::string file = random_records(random, 1000 + random.below(40'000), 0, ends);
     const size_t acknowledged = file.size();
-    if (random.one_in(2)) add_room(line, 1 + random.below(kRoomGroupBytes), file);
+    if (random.one_in(2)) add_room(number, 1 + random.below(kRoomGroupBytes), file);
     const size_t from = file.size();
-    add_room(line, ignix::kRoomBytes, file);
+    add_room(number, ignix::kRoomBytes, file);
     const uint64_t kept = 1 + random.below(100);
     for (size_t at = from; at < file.size();) {
       const size_t next = std::min(file.size(), (at / kRoomSectorBytes + 1) * kRoomSectorBytes);
@@ -187,6 +186,31 @@ TEST(room, that_was_being_made) {
   }
 }
 
+// A copy whose parts were read at different times.
+TEST(room, a_copy_of_a_file_that_was_being_written) {
+  Random random(seed());
+  for (int round = 0; round < 500; round++) {
+    const uint64_t number = ignix::draw_room_number();
+    std::vector<size_t> ends;
+    std::string before = random_records(random, random.below(40'000), 0, ends);
+    const size_t end = before.size();
+    add_room(number, ignix::kRoomBytes, before);
+    std::string after = before;
+    const std::string more = random_records(random, random.below(ignix::kRoomBytes), end, ends);
+    after.replace(end, more.size(), more);
+    after.replace(end + more.size(), padding(end + more.size()).size(), padding(end + more.size()));
+    if (random.one_in(2)) after += random_records(random, 20'000, after.size(), ends);
+    const size_t first = random.below(before.size() / kPageBytes) * kPageBytes;
+    const Outcome outcome = read_back(before.substr(0, first) + after.substr(first));
+    check_end(outcome, ends, end);
+    // Padding may end where the later part begins.
+    const bool shows = first < end || first >= end + 2 * kRoomLineBytes;
+    if (shows && outcome.tail == RoomTail::kNone && outcome.end != after.size()) {
+      FAIL("does not start; " + how_to_repeat());
+    }
+  }
+}
+
 // Room excuses no damage of what stands before the last groups.
 TEST(room, damage_before_it) {
   Random random(seed());
@@ -194,7 +218,7 @@ TEST(room, damage_before_it) {
     std::vector<size_t> ends;
     std::string file = random_records(random, 200'000, 0, ends);
     const size_t last = file.size();
-    add_room(RoomLine::make(), ignix::kRoomBytes, file);
+    add_room(ignix::draw_room_number(), ignix::kRoomBytes, file);
     size_t at = 0;
     do at = random.pick_from(ends);
     while (at > last - 3 * kRoomGroupBytes);
@@ -208,7 +232,7 @@ TEST(room, damage_before_it) {
 
 // Without room, and with what is none.
 TEST(room, files_without) {
-  const RoomLine line = RoomLine::make();
+  const uint64_t number = ignix::draw_room_number();
   const std::string a = record("a");
   CHECK(read_back("").tail == RoomTail::kNone);
   CHECK(read_back(a).tail == RoomTail::kNone);
@@ -216,10 +240,10 @@ TEST(room, files_without) {
   CHECK(read_back(a + "#TS:123\r\n").tail == RoomTail::kNone);
   CHECK(read_back(a + padding(a.size())).tail == RoomTail::kRoom);
   std::string whole = a;
-  add_room(line, 10'000, whole);
+  add_room(number, 10'000, whole);
   CHECK(read_back(whole).tail == RoomTail::kRoom);
-  CHECK(read_back(whole + a).tail == RoomTail::kNone);
-  CHECK(read_back(whole + room_of(line, 4096)).tail == RoomTail::kRoom);
+  CHECK(read_back(whole + a).tail == RoomTail::kTorn);
+  CHECK(read_back(whole + room_of(number, whole.size(), 4096)).tail == RoomTail::kRoom);
 }
 
 }  // namespace

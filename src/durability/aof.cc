@@ -221,7 +221,8 @@ void Aof::report(Trouble trouble, int error) {
 // False if nothing could be written.
 bool Aof::write_some(std::string_view bytes) {
   // A record that crosses the end of the ring is whole only with what comes next.
-  const std::string_view more = ring_->complete(bytes.size());
+  const bool groups = policy() == FsyncPolicy::kAlways;
+  const std::string_view more = groups ? ring_->complete(bytes.size()) : std::string_view{};
   ssize_t written = -1;
   if (prefers_room(bytes.size() + more.size())) {
     written = write_into_room(bytes, more);
@@ -292,9 +293,9 @@ bool Aof::make_room() {
   bool good = start;
   while (good && at < end) {
     char* const lines = room_end_ ? start : put_room_padding(start, room_padding(at));
-    const uint64_t left = end - at - uint64_t(lines - start);
-    const size_t bytes =
-        size_t(put_room(room_line_, lines, std::min<uint64_t>(left, kRoomGroupBytes)) - start);
+    const uint64_t lines_at = at + uint64_t(lines - start);
+    const size_t lines_bytes = size_t(std::min<uint64_t>(end - lines_at, kRoomGroupBytes));
+    const size_t bytes = size_t(put_room(room_number_, lines_at, lines, lines_bytes) - start);
     good = pwrite(fd_, start, bytes, off_t(at)) == ssize_t(bytes);
     if (good) room_end_ = at += bytes;
   }

@@ -157,7 +157,7 @@ class Aof {
   // what it consists of; where a group and its padding, or a piece of room, are put together; and
   // how many short groups there have been since the last long one.
   uint64_t room_end_ = 0;
-  const RoomLine room_line_ = RoomLine::make();
+  const uint64_t room_number_ = draw_room_number();
   std::unique_ptr<char[]> room_buffer_;
   int short_groups_ = 0;
 

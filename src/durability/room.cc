@@ -17,7 +17,7 @@ namespace ignix {
 namespace {
 
 constexpr std::string_view kName = "#ignix room ";
-constexpr size_t kLines = kRoomSectorBytes / kRoomLineBytes;
+constexpr size_t kDigits = 16;
 
 // The room that is left when more is made, the new room, and what rounding adds.
 constexpr uint64_t kRoomBytesMost = kRoomGroupBytes + kRoomBytes + 16 * 1024;
@@ -38,24 +38,44 @@ bool read_whole(int fd, char* into, size_t bytes, uint64_t from) {
   return true;
 }
 
-bool is_room(const char* line) {
-  return memcmp(line, kName.data(), kName.size()) == 0 && line[kRoomLineBytes - 1] == '\n';
+char* put_digits(uint64_t number, char* out) {
+  for (int shift = 64 - 4; shift >= 0; shift -= 4)
+    *out++ = "0123456789abcdef"[number >> shift & 15];
+  return out;
 }
+
+// What is no number gives one all the same.
+uint64_t parse_digits(const char* digits) {
+  uint64_t number = 0;
+  for (size_t i = 0; i < kDigits; i++) {
+    const char c = digits[i];
+    number = number << 4 | uint64_t(c <= '9' ? c - '0' : c - 'a' + 10);
+  }
+  return number;
+}
+
+// The number in a line, or in what may be one.
+uint64_t number_in(const char* line) { return parse_digits(line + kName.size()); }
 
 struct Sector {
   char bytes[kRoomSectorBytes];
 
-  bool is_room() const {
-    if (!ignix::is_room(bytes)) return false;
-    for (size_t i = 1; i < kLines; i++) {
-      if (memcmp(bytes + i * kRoomLineBytes, bytes, kRoomLineBytes) != 0) return false;
-    }
-    return true;
-  }
+  Sector() = default;
+  Sector(uint64_t number, uint64_t offset) { put_room(number, offset, bytes, sizeof bytes); }
   bool operator==(const Sector& other) const {
     return memcmp(bytes, other.bytes, sizeof bytes) == 0;
   }
 };
+
+// Whether a line of room begins with these bytes, which stand at byte `offset` of the file.
+bool is_room(const char* bytes, size_t count, uint64_t offset) {
+  char line[kRoomLineBytes] = {};
+  memcpy(line, bytes, std::min(count, sizeof line));
+  put_room(number_in(line), offset, line, sizeof line);
+  // Where the line is cut off within its number, that was read wrongly.
+  const size_t known = count < sizeof line ? std::min(count, kName.size()) : sizeof line;
+  return memcmp(bytes, line, known) == 0;
+}
 
 // What may be padding or, after a power failure, a hole.
 bool is_padding_or_zero(char c) { return c == '#' || c == '\n' || c == 0; }
@@ -70,33 +90,39 @@ bool is_only_room(const char* bytes, size_t count, uint64_t offset) {
   if (!std::all_of(bytes, bytes + at, is_padding_or_zero)) return false;
   for (; at < count; at += kRoomLineBytes) {
     const size_t here = std::min(kRoomLineBytes, count - at);
-    const bool named = memcmp(bytes + at, kName.data(), std::min(here, kName.size())) == 0;
-    if (!named && !is_zeros(bytes + at, here)) return false;
+    if (!is_room(bytes + at, here, offset + at) && !is_zeros(bytes + at, here)) return false;
   }
   return !is_zeros(bytes, count);  // zeros alone may be what is left of a record
 }
 
-}  // namespace
-
-RoomLine RoomLine::make() {
-  uint64_t number;
-  if (getrandom(&number, sizeof number, 0) != ssize_t(sizeof number)) {
-    number = uint64_t(clock_us(CLOCK_REALTIME)) * 0x9e3779b97f4a7c15;
-  }
-  RoomLine line;
-  memset(line.text, '.', sizeof line.text);
-  memcpy(line.text, kName.data(), kName.size());
-  char* const digits = line.text + kName.size();
-  for (int i = 0; i < 16; i++) digits[i] = "0123456789abcdef"[number >> (4 * i) & 15];
-  digits[16] = ' ';
-  line.text[kRoomLineBytes - 1] = '\n';
-  return line;
+// Padding, and a line.
+bool begins_with_room(const char* bytes, size_t count, uint64_t offset) {
+  char padding[kRoomPaddingMax];
+  const size_t padded = room_padding(offset);
+  put_room_padding(padding, padded);
+  return count >= padded + kRoomLineBytes && memcmp(bytes, padding, padded) == 0 &&
+         is_room(bytes + padded, kRoomLineBytes, offset + padded);
 }
 
-char* put_room(const RoomLine& line, char* out, size_t bytes) {
-  assert(bytes % kRoomLineBytes == 0);
-  for (char* const end = out + bytes; out < end; out += kRoomLineBytes) {
-    memcpy(out, line.text, kRoomLineBytes);
+}  // namespace
+
+uint64_t draw_room_number() {
+  uint64_t number;
+  if (getrandom(&number, sizeof number, 0) == ssize_t(sizeof number)) return number;
+  return uint64_t(clock_us(CLOCK_REALTIME)) * 0x9e3779b97f4a7c15;
+}
+
+char* put_room(uint64_t number, uint64_t offset, char* out, size_t bytes) {
+  assert(offset % kRoomLineBytes == 0 && bytes % kRoomLineBytes == 0);
+  for (const uint64_t end = offset + bytes; offset < end; offset += kRoomLineBytes) {
+    char* const line = out;
+    memset(line, '.', kRoomLineBytes);
+    memcpy(line, kName.data(), kName.size());
+    char* const behind_number = put_digits(number, line + kName.size());
+    *behind_number = ' ';
+    *put_digits(offset, behind_number + 1) = ' ';
+    out += kRoomLineBytes;
+    out[-1] = '\n';
   }
   return out;
 }
@@ -115,20 +141,17 @@ char* put_room_padding(char* out, size_t bytes) {
 
 bool find_room(int fd, uint64_t file_bytes, RoomFound& room) {
   room = {false, file_bytes, file_bytes};
-  Sector last, sector;
-  if (file_bytes < sizeof last || file_bytes % sizeof last != 0) return true;
-  room.start = file_bytes - sizeof last;
-  if (!read_whole(fd, last.bytes, sizeof last, room.start)) return false;
-  if (!last.is_room()) {
-    room.start = file_bytes;
-    return true;
-  }
-  room.found = true;
-  room.limit = room.start;
-  for (uint64_t at = room.start; at > 0 && room.start - at < kGroupReach;) {
+  if (file_bytes < kRoomSectorBytes || file_bytes % kRoomSectorBytes != 0) return true;
+  Sector sector;
+  uint64_t at = file_bytes - sizeof sector;
+  if (!read_whole(fd, sector.bytes, sizeof sector, at)) return false;
+  const uint64_t number = number_in(sector.bytes);
+  if (!(sector == Sector(number, at))) return true;
+  room = {true, at, at};
+  while (at > 0 && room.start - at < kGroupReach) {
     at -= sizeof sector;
     if (!read_whole(fd, sector.bytes, sizeof sector, at)) return false;
-    if (!(sector == last)) continue;
+    if (!(sector == Sector(number, at))) continue;
     room.limit = at;
     if (at + sizeof sector == room.start) room.start = at;
   }
@@ -136,11 +159,13 @@ bool find_room(int fd, uint64_t file_bytes, RoomFound& room) {
 }
 
 RoomTail judge_room(int fd, const RoomFound& room, uint64_t offset, uint64_t file_bytes) {
-  if (offset < file_bytes && file_bytes - offset <= kRoomBytesMost) {
-    const size_t count = size_t(file_bytes - offset);
+  if (offset < file_bytes) {
+    const uint64_t left = file_bytes - offset;
+    const size_t count = size_t(std::min(left, kRoomBytesMost));
     const std::unique_ptr<char[]> bytes(new (std::nothrow) char[count]);
     if (!bytes || !read_whole(fd, bytes.get(), count, offset)) return RoomTail::kUnknown;
-    if (is_only_room(bytes.get(), count, offset)) return RoomTail::kRoom;
+    if (count == left && is_only_room(bytes.get(), count, offset)) return RoomTail::kRoom;
+    if (begins_with_room(bytes.get(), count, offset)) return RoomTail::kTorn;
   }
   const bool is_near = room.found && offset + kGroupReach >= room.start;
   return is_near ? RoomTail::kTorn : RoomTail::kNone;

@@ -3,7 +3,7 @@
 // journal. An fsync of bytes that were on the disk before and are only different now is one write.
 // So the file is made longer ahead of its records, by lines that say nothing:
 //
-//     the records | ####…#\n | #ignix room 0123456789abcdef …\n | the same line | … up to the end
+//     the records | ####…#\n | #ignix room 0123456789abcdef 00000000000004c0 …\n | … up to the end
 //                   padding    of 64 bytes, at multiples of 64
 //
 // Each group of whole records overwrites a part of it, with padding behind it, and is fsynced
@@ -12,11 +12,14 @@
 //
 // What a kill or a power failure leaves of the group that was being written: any of its sectors may
 // be missing, and what was there before stands in their place. Nothing of it was acknowledged. A
-// whole sector of room shows by itself: its number is drawn at random for each run of the server,
-// so nothing that a client can store looks like it. The first sector may be the old one: then
-// padding or room stands where a record would start. Where records of the group remain, one of them
-// ends in what is no record. All three are within a group's length of the room that is left, of
-// which a whole sector at least always is, and are a torn end.
+// whole sector of room shows by itself: its lines hold a number that is drawn at random for each
+// run of the server, and their own offset, so no value looks like it. The first sector may be the
+// old one: then padding or room stands where a record would start. Where records of the group
+// remain, the last of them may be none. All that is within a group's length of the room that is
+// left, of which a whole sector always is, and is a torn end.
+//
+// Who copies the file while it is being written may find room where a record would start, and
+// behind it what was written there later. There the log ended when that was read.
 #pragma once
 
 #include <cstddef>
@@ -30,15 +33,11 @@ constexpr size_t kRoomLineBytes = 64;
 constexpr size_t kRoomSectorBytes = 512;  // no disk writes a part of one
 constexpr size_t kRoomPaddingMax = kRoomLineBytes + 1;
 
-struct RoomLine {
-  char text[kRoomLineBytes];
+uint64_t draw_room_number();
 
-  // With a number of its own.
-  static RoomLine make();
-};
-
-// Writes `bytes` bytes of room, a multiple of a line's; returns where they end.
-char* put_room(const RoomLine& line, char* out, size_t bytes);
+// Writes `bytes` bytes of room that will stand at byte `offset` of the file, both multiples of a
+// line's. Returns where they end.
+char* put_room(uint64_t number, uint64_t offset, char* out, size_t bytes);
 
 // How much padding there is behind records that end at byte `end` of the file: none, or at least a
 // '#' and a line end.
@@ -59,7 +58,7 @@ bool find_room(int fd, uint64_t file_bytes, RoomFound& room);
 // What stands behind the last record before the limit, which ends at byte `offset`.
 enum class RoomTail {
   kRoom,     // nothing but room, perhaps with zeros in it, which a power failure has left
-  kTorn,     // a part of a group
+  kTorn,     // a part of a group, or room and what was written there later
   kNone,     // something else
   kUnknown,  // it cannot be read: errno
 };
