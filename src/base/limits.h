@@ -100,8 +100,8 @@ constexpr uint64_t kLogUncacheBytes = 16ULL << 20;  // given up in one go
 constexpr int kLogRetryMs = 200;                    // after a failed write
 constexpr size_t kRoomBytes = 256 * 1024;           // made at a time behind the log's end
 constexpr size_t kRoomGroupBytes = 32 * 1024;       // a longer group of records goes into no room
-constexpr int kRoomAfterGroups = 16;  // so many shorter ones make room worth while
-constexpr int kRoomRetryGroups = 10'000;  // after it could not be made
+constexpr int kRoomAfterGroups = 16;                // so many shorter ones make room worth while
+constexpr int kRoomRetryGroups = 10'000;            // pass after room could not be made
 constexpr int64_t kYieldUsMax = 2000;  // others have had a loop's CPU for longer, when it had ...
 constexpr int64_t kYieldPauseUs = 100'000;  // ... yielded to the AOF thread: not again for so long
 

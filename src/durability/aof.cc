@@ -12,6 +12,7 @@
 #include <cassert>
 #include <cstring>
 #include <new>
+#include <utility>
 
 #include "base/area.h"
 #include "base/clock.h"
@@ -228,6 +229,8 @@ bool Aof::write_some(std::string_view bytes) {
     written = write_into_room(bytes, more);
   } else if (room_end_ == 0 || drop_room()) {
     written = pwrite(fd_, bytes.data(), bytes.size(), off_t(size_bytes()));
+    // The file may end within a record now.
+    if (!more.empty() || written < ssize_t(bytes.size())) keep_from_room();
   }
   if (written > 0) {
     size_bytes_.store(size_bytes() + uint64_t(written), std::memory_order_relaxed);
@@ -245,9 +248,10 @@ bool Aof::write_some(std::string_view bytes) {
 // Room is written once more than records are: it pays where the length of a group is small beside
 // the cost of an fsync.
 bool Aof::prefers_room(size_t bytes) {
-  const bool suits = policy() == FsyncPolicy::kAlways && bytes <= kRoomGroupBytes;
-  if (!suits || ring_->in_pieces() || fsync_failure()) {
-    short_groups_ = std::min(short_groups_, 0);
+  const uint64_t pieces = ring_->pieces();
+  const bool whole = std::exchange(pieces_seen_, pieces) == pieces;
+  if (!whole || policy() != FsyncPolicy::kAlways || bytes > kRoomGroupBytes || fsync_failure()) {
+    keep_from_room();
     return false;
   }
   if (short_groups_ < kRoomAfterGroups) {
@@ -260,6 +264,9 @@ bool Aof::prefers_room(size_t bytes) {
   short_groups_ = -kRoomRetryGroups;
   return false;
 }
+
+// For the next few groups.
+void Aof::keep_from_room() { short_groups_ = std::min(short_groups_, 0); }
 
 // All of `bytes` and `more`, which are whole records, or nothing: of a group that is in the file in
 // part, the rest shall not be fsynced later. Their number; -1 with errno.

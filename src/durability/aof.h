@@ -105,6 +105,7 @@ class Aof {
   void sync_loop();
   bool write_some(std::string_view bytes);
   bool prefers_room(size_t bytes);
+  void keep_from_room();
   ssize_t write_into_room(std::string_view bytes, std::string_view more);
   bool make_room();
   bool drop_room();
@@ -153,13 +154,12 @@ class Aof {
   std::atomic<Switch*> switch_{nullptr};
   std::atomic<bool> stopping_{false};
 
-  // The AOF thread's: where the room behind the log ends (durability/room.h), 0: there is none;
-  // what it consists of; where a group and its padding, or a piece of room, are put together; and
-  // how many short groups there have been since the last long one.
-  uint64_t room_end_ = 0;
+  // The AOF thread's, for the room behind the log (durability/room.h):
+  uint64_t room_end_ = 0;  // where it ends; 0: there is none
   const uint64_t room_number_ = draw_room_number();
-  std::unique_ptr<char[]> room_buffer_;
-  int short_groups_ = 0;
+  std::unique_ptr<char[]> room_buffer_;  // a group and its padding, or a piece of room
+  int short_groups_ = 0;      // of whole records in a row; below 0: so many more must pass
+  uint64_t pieces_seen_ = 0;  // LogRing::pieces()
 
   Bell bell_;  // the AOF thread waits for it; rung when it has something to do
   pthread_mutex_t lock_ = PTHREAD_MUTEX_INITIALIZER;

@@ -193,10 +193,6 @@ uint64_t LogRing::commit(Writer& writer, const Space& space) {
     pthread_mutex_unlock(&aside_lock_);
   }
   writer.announced.store(Writer::kIdle, std::memory_order_release);
-  if (writer.in_pieces) [[unlikely]] {
-    writer.in_pieces = false;
-    pieces_.fetch_sub(1, std::memory_order_release);
-  }
   return space.start + space.bytes;
 }
 
@@ -216,8 +212,7 @@ size_t LogRing::wait_for_room(Writer& writer, uint64_t at) {
   constexpr timespec kPause = {0, 100'000};
   uint64_t end;
   while ((end = taken() + kLogRingBytes) <= at) {
-    if (!writer.in_pieces) pieces_.fetch_add(1, std::memory_order_release);
-    writer.in_pieces = true;
+    pieces_.fetch_add(1, std::memory_order_release);  // before anybody can see it
     writer.announced.store(at, std::memory_order_release);
     if (wake_) wake_(wake_context_);
     nanosleep(&kPause, nullptr);

@@ -42,7 +42,6 @@ class LogRing {
     static constexpr uint64_t kIdle = UINT64_MAX;
     std::atomic<uint64_t> announced{kIdle};
     // The owner's.
-    bool in_pieces = false;
     bool in_group = false;
     int group_db = 0;  // which the group has selected so far
     size_t group_records = 0;
@@ -86,10 +85,10 @@ class LogRing {
 
   // The AOF thread: the complete bytes from `taken()` on but for the first `skipped`, up to the end
   // of the ring; empty if there are none. Then take() gives their room back. The bytes end behind a
-  // record, or at the end of the ring, or come in_pieces().
+  // record, unless they do at the end of the ring, or pieces() has changed.
   std::string_view complete(size_t skipped = 0) const;
-  // A record is on its way for which there is neither room nor memory.
-  bool in_pieces() const { return pieces_.load(std::memory_order_acquire) > 0; }
+  // How many pieces there have been of records for which there was neither room nor memory.
+  uint64_t pieces() const { return pieces_.load(std::memory_order_acquire); }
   void take(size_t bytes);
   uint64_t taken() const { return taken_.load(std::memory_order_acquire); }
 
@@ -128,8 +127,8 @@ class LogRing {
   void (*wake_)(void*) = nullptr;
   void* wake_context_ = nullptr;
   bool short_of_memory_ = false;
-  std::atomic<int> failure_{0};  // the AOF's threads write it
-  std::atomic<int> pieces_{0};   // writers that wait_for_room(), or have
+  std::atomic<int> failure_{0};      // the AOF's threads write it
+  std::atomic<uint64_t> pieces_{0};  // writers
   mutable pthread_mutex_t aside_lock_ = PTHREAD_MUTEX_INITIALIZER;
   Aside* aside_ = nullptr;                      // under aside_lock_
   std::atomic<size_t> aside_count_{0};          // written under aside_lock_
