@@ -54,6 +54,7 @@ struct Findings {
   uint64_t file_bytes = 0;
   uint64_t good_bytes = 0;  // up to here records are whole
   bool has_room = false;    // behind them, for more
+  uint64_t room_bytes = 0;  // at the file's end
   uint64_t damage_offset = 0;
   std::string what;
 
@@ -67,7 +68,7 @@ struct Findings {
   bool is_strange() const {
     return state == State::kDamaged && !has_rdb && good_bytes == 0 && damage_offset == 0;
   }
-  uint64_t lost_bytes() const { return file_bytes - good_bytes; }
+  uint64_t lost_bytes() const { return file_bytes - room_bytes - good_bytes; }
 };
 
 using State = Findings::State;
@@ -189,7 +190,8 @@ bool begins_with_zero(int fd) {
 void judge_end(int fd, const RoomFound& room, const AofReader& reader, AofReader::Result result,
                bool in_group, Findings& findings) {
   const uint64_t offset = reader.offset();
-  const RoomTail tail = judge_room(fd, room, offset, findings.file_bytes);
+  const uint64_t reached = result == AofReader::Result::kDamaged ? reader.reached() : room.limit;
+  const RoomTail tail = judge_room(fd, room, offset, reached, findings.file_bytes);
   if (tail == RoomTail::kUnknown) {
     findings.set(State::kUnreadable, offset, std::string("read failed: ") + strerror(errno));
     return;
@@ -254,6 +256,8 @@ bool check_records(int fd, const Options& options, Findings& findings) {
   // A running server may have made it longer, or shorter.
   if (!find_length(fd, findings.file_bytes)) return false;
   findings.file_bytes = std::max(findings.file_bytes, reader.offset());
+  if (room.found)
+    findings.room_bytes = findings.file_bytes - std::min(findings.file_bytes, room.lines);
   if (error.empty()) {
     judge_end(fd, room, reader, result, sequence.in_group(), findings);
   } else {

@@ -221,17 +221,7 @@ void Aof::report(Trouble trouble, int error) {
 
 // False if nothing could be written.
 bool Aof::write_some(std::string_view bytes) {
-  // A record that crosses the end of the ring is whole only with what comes next.
-  const bool groups = policy() == FsyncPolicy::kAlways;
-  const std::string_view more = groups ? ring_->complete(bytes.size()) : std::string_view{};
-  ssize_t written = -1;
-  if (prefers_room(bytes.size() + more.size())) {
-    written = write_into_room(bytes, more);
-  } else if (room_end_ == 0 || drop_room()) {
-    written = pwrite(fd_, bytes.data(), bytes.size(), off_t(size_bytes()));
-    // The file may end within a record now.
-    if (!more.empty() || written < ssize_t(bytes.size())) keep_from_room();
-  }
+  const ssize_t written = prefers_room(bytes.size()) ? write_into_room(bytes) : append(bytes);
   if (written > 0) {
     size_bytes_.store(size_bytes() + uint64_t(written), std::memory_order_relaxed);
     ring_->take(size_t(written));
@@ -243,13 +233,22 @@ bool Aof::write_some(std::string_view bytes) {
   return false;
 }
 
+// As pwrite().
+ssize_t Aof::append(std::string_view bytes) {
+  if (room_end_ && !drop_room()) return -1;
+  const ssize_t written = pwrite(fd_, bytes.data(), bytes.size(), off_t(size_bytes()));
+  if (written < ssize_t(bytes.size())) keep_from_room();  // the file may end within a record
+  return written;
+}
+
 // ---- room (durability/room.h)
 
 // Room is written once more than records are: it pays where the length of a group is small beside
 // the cost of an fsync.
 bool Aof::prefers_room(size_t bytes) {
   const uint64_t pieces = ring_->pieces();
-  const bool whole = std::exchange(pieces_seen_, pieces) == pieces;
+  const bool whole = std::exchange(pieces_seen_, pieces) == pieces &&
+                     (ring_->taken() + bytes) % kLogRingBytes != 0;
   if (!whole || policy() != FsyncPolicy::kAlways || bytes > kRoomGroupBytes || fsync_failure()) {
     keep_from_room();
     return false;
@@ -258,9 +257,9 @@ bool Aof::prefers_room(size_t bytes) {
     short_groups_++;
     return false;
   }
-  // A sector of room is always left, by which it is known.
-  const uint64_t needed = size_bytes() + bytes + kRoomPaddingMax + kRoomSectorBytes;
-  if ((room_end_ >= needed + kRoomSectorBytes) || make_room()) return true;
+  // A whole sector of room is always left, by which it is known.
+  const uint64_t needed = size_bytes() + bytes + kRoomLineBytes + 2 * kRoomSectorBytes;
+  if (room_end_ >= needed || make_room()) return true;
   short_groups_ = -kRoomRetryGroups;
   return false;
 }
@@ -268,47 +267,51 @@ bool Aof::prefers_room(size_t bytes) {
 // For the next few groups.
 void Aof::keep_from_room() { short_groups_ = std::min(short_groups_, 0); }
 
-// All of `bytes` and `more`, which are whole records, or nothing: of a group that is in the file in
-// part, the rest shall not be fsynced later. Their number; -1 with errno.
-ssize_t Aof::write_into_room(std::string_view bytes, std::string_view more) {
+// All of `bytes`, which are whole records, or nothing: of a group that is in the file in part, the
+// rest shall not be fsynced later. -1 with errno; then there is no room.
+ssize_t Aof::write_into_room(std::string_view bytes) {
   char* const start = room_buffer_.get();
-  const size_t records = bytes.size() + more.size();
   memcpy(start, bytes.data(), bytes.size());
-  if (!more.empty()) memcpy(start + bytes.size(), more.data(), more.size());
-  char* const end = put_room_padding(start + records, room_padding(size_bytes() + records));
+  char* const end =
+      put_room_padding(start + bytes.size(), room_padding(size_bytes() + bytes.size()));
   uint64_t at = size_bytes();
   assert(at + size_t(end - start) + kRoomSectorBytes <= room_end_);
   for (const char* rest = start; rest < end;) {
     const ssize_t written = pwrite(fd_, rest, size_t(end - rest), off_t(at));
     if (written < 0 && errno == EINTR) continue;
-    if (written == 0) errno = ENOSPC;
-    if (written <= 0) return -1;
+    if (written <= 0) {
+      const int error = written < 0 ? errno : ENOSPC;
+      keep_from_room();
+      drop_room();  // else append() does
+      errno = error;
+      return -1;
+    }
     rest += written;
     at += uint64_t(written);
   }
-  return ssize_t(records);
+  return ssize_t(bytes.size());
 }
 
 // Behind the room that is left, or behind the records, all of which are on the disk. False if it
-// cannot be had; then there is no room at all.
+// cannot be had.
 bool Aof::make_room() {
   static_assert(kRoomGroupBytes % kRoomLineBytes == 0);
-  if (!room_buffer_) room_buffer_.reset(new (std::nothrow) char[kRoomGroupBytes + kRoomPaddingMax]);
+  if (!room_buffer_) room_buffer_.reset(new (std::nothrow) char[kRoomGroupBytes + kRoomLineBytes]);
   char* const start = room_buffer_.get();
+  if (!start) return false;
   uint64_t at = room_end_ ? room_end_ : size_bytes();
-  const uint64_t end = (at + kRoomBytes) / kPage * kPage;
-  bool good = start;
-  while (good && at < end) {
-    char* const lines = room_end_ ? start : put_room_padding(start, room_padding(at));
+  char* lines = room_end_ ? start : put_room_padding(start, room_padding(at));
+  room_end_ = (at + kRoomBytes) / kPage * kPage;  // from now on there may be some
+  bool good = true;
+  while (good && at < room_end_) {
     const uint64_t lines_at = at + uint64_t(lines - start);
-    const size_t lines_bytes = size_t(std::min<uint64_t>(end - lines_at, kRoomGroupBytes));
+    const size_t lines_bytes = size_t(std::min<uint64_t>(room_end_ - lines_at, kRoomGroupBytes));
     const size_t bytes = size_t(put_room(room_number_, lines_at, lines, lines_bytes) - start);
     good = pwrite(fd_, start, bytes, off_t(at)) == ssize_t(bytes);
-    if (good) room_end_ = at += bytes;
+    at += bytes;
+    lines = start;
   }
-  if (good) return sync_file();
-  drop_room();
-  return false;
+  return good && sync_file();
 }
 
 // The file ends behind its records again. False, with errno, if that fails.
@@ -473,7 +476,8 @@ void Aof::skip_to(uint64_t offset) {
 bool Aof::acknowledge() {
   const uint64_t taken = ring_->taken();
   if (acknowledged_.load(std::memory_order_relaxed) == taken) return true;
-  if (policy() == FsyncPolicy::kAlways && !sync()) return false;
+  // A group in room is on the disk before the next goes there, whatever the policy is by then.
+  if ((policy() == FsyncPolicy::kAlways || room_end_) && !sync()) return false;
   acknowledged_.store(taken, std::memory_order_seq_cst);
   if (sync_is_due()) wake_syncer();
   on_progress_(context_);

@@ -104,9 +104,10 @@ class Aof {
   void write_loop();
   void sync_loop();
   bool write_some(std::string_view bytes);
+  ssize_t append(std::string_view bytes);
   bool prefers_room(size_t bytes);
   void keep_from_room();
-  ssize_t write_into_room(std::string_view bytes, std::string_view more);
+  ssize_t write_into_room(std::string_view bytes);
   bool make_room();
   bool drop_room();
   bool sync_file();

@@ -119,6 +119,7 @@ AofReader::Step AofReader::read_record(Words& words) {
     return Step::kBad;
   }
   for (int64_t i = 0; i < count; i++) {
+    reached_bytes_ = at - start_;
     step = read_length('$', at, length);
     if (step != Step::kDone) return step;
     if (uint64_t(length) > kStoredStringBytesMax) {
@@ -126,7 +127,7 @@ AofReader::Step AofReader::read_record(Words& words) {
       return Step::kBad;
     }
     const size_t end = at + size_t(length) + 2;
-    needed_bytes_ = end - start_;
+    needed_bytes_ = reached_bytes_ = end - start_;
     if (buffer_.size() < end) return Step::kMore;
     const char* word = buffer_.data() + at;
     if (word[length] != '\r' || word[length + 1] != '\n') {
@@ -143,7 +144,7 @@ AofReader::Step AofReader::read_record(Words& words) {
 AofReader::Result AofReader::next(Words& words) {
   start_ += record_bytes_;
   offset_ += record_bytes_;
-  record_bytes_ = 0;
+  record_bytes_ = reached_bytes_ = 0;
   needed_bytes_ = 0;
   for (;;) {
     if (buffer_.size() > start_) {

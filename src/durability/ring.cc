@@ -288,12 +288,12 @@ const LogRing::Aside* LogRing::first_aside() const {
   return first;
 }
 
-std::string_view LogRing::complete(size_t skipped) const {
+std::string_view LogRing::complete() const {
   uint64_t end = tail_.load(std::memory_order_seq_cst);
   for (int i = 0; i < writer_count_; i++) {
     end = std::min(end, writers_[i].announced.load(std::memory_order_acquire));
   }
-  const uint64_t start = taken_.load(std::memory_order_relaxed) + skipped;
+  const uint64_t start = taken_.load(std::memory_order_relaxed);
   if (end <= start) return {};
   if (aside_count_.load(std::memory_order_acquire)) {
     pthread_mutex_lock(&aside_lock_);

@@ -83,10 +83,10 @@ class LogRing {
 
   uint64_t tail() const { return tail_.load(std::memory_order_seq_cst); }
 
-  // The AOF thread: the complete bytes from `taken()` on but for the first `skipped`, up to the end
-  // of the ring; empty if there are none. Then take() gives their room back. The bytes end behind a
-  // record, unless they do at the end of the ring, or pieces() has changed.
-  std::string_view complete(size_t skipped = 0) const;
+  // The AOF thread: the complete bytes from `taken()` on, up to the end of the ring; empty if there
+  // are none. Then take() gives their room back. They end behind a record, unless they do at the
+  // end of the ring, or pieces() has changed.
+  std::string_view complete() const;
   // How many pieces there have been of records for which there was neither room nor memory.
   uint64_t pieces() const { return pieces_.load(std::memory_order_acquire); }
   void take(size_t bytes);

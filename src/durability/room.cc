@@ -23,13 +23,15 @@ constexpr size_t kDigits = 16;
 constexpr uint64_t kRoomBytesMost = kRoomGroupBytes + kRoomBytes + 16 * 1024;
 // A group, and the sectors in which it begins and ends.
 constexpr uint64_t kGroupReach = kRoomGroupBytes + 2 * kRoomSectorBytes;
+// A line whose beginning is a record's, and a length that is none because of that.
+constexpr uint64_t kCutReach = 2 * kRoomLineBytes;
 
-// False, with errno, if not all of it can be read.
+// False, with errno, if not all of it can be read; 0: the file ends before that.
 bool read_whole(int fd, char* into, size_t bytes, uint64_t from) {
   while (bytes > 0) {
     const ssize_t got = pread(fd, into, bytes, off_t(from));
     if (got < 0 && errno == EINTR) continue;
-    if (got == 0) errno = EIO;
+    if (got == 0) errno = 0;
     if (got <= 0) return false;
     into += got;
     from += uint64_t(got);
@@ -95,12 +97,17 @@ bool is_only_room(const char* bytes, size_t count, uint64_t offset) {
   return !is_zeros(bytes, count);  // zeros alone may be what is left of a record
 }
 
-// Padding, and a line.
-bool begins_with_room(const char* bytes, size_t count, uint64_t offset) {
-  char padding[kRoomPaddingMax];
+bool begins_with_padding(const char* bytes, size_t count, uint64_t offset) {
+  char padding[kRoomLineBytes];
   const size_t padded = room_padding(offset);
   put_room_padding(padding, padded);
-  return count >= padded + kRoomLineBytes && memcmp(bytes, padding, padded) == 0 &&
+  return count >= padded && memcmp(bytes, padding, padded) == 0;
+}
+
+// Behind padding.
+bool begins_with_line(const char* bytes, size_t count, uint64_t offset) {
+  const size_t padded = room_padding(offset);
+  return count >= padded + kRoomLineBytes &&
          is_room(bytes + padded, kRoomLineBytes, offset + padded);
 }
 
@@ -127,48 +134,65 @@ char* put_room(uint64_t number, uint64_t offset, char* out, size_t bytes) {
   return out;
 }
 
-size_t room_padding(uint64_t end) {
-  const size_t bytes = size_t(-end % kRoomLineBytes);
-  return bytes == 1 ? kRoomPaddingMax : bytes;
-}
+size_t room_padding(uint64_t end) { return size_t(-end % kRoomLineBytes); }
 
+// Of one byte the '#' stands in front of the line behind it.
 char* put_room_padding(char* out, size_t bytes) {
-  if (bytes == 0) return out;
-  memset(out, '#', bytes - 1);
-  out[bytes - 1] = '\n';
+  memset(out, '#', bytes);
+  if (bytes > 1) out[bytes - 1] = '\n';
   return out + bytes;
 }
 
 bool find_room(int fd, uint64_t file_bytes, RoomFound& room) {
-  room = {false, file_bytes, file_bytes};
+  room = {false, file_bytes, file_bytes, file_bytes};
   if (file_bytes < kRoomSectorBytes || file_bytes % kRoomSectorBytes != 0) return true;
   Sector sector;
   uint64_t at = file_bytes - sizeof sector;
-  if (!read_whole(fd, sector.bytes, sizeof sector, at)) return false;
+  if (!read_whole(fd, sector.bytes, sizeof sector, at)) return errno == 0;
   const uint64_t number = number_in(sector.bytes);
   if (!(sector == Sector(number, at))) return true;
-  room = {true, at, at};
-  while (at > 0 && room.start - at < kGroupReach) {
+  RoomFound found = {true, at, at, at};
+  while (at > 0 && found.start - at < kGroupReach) {
     at -= sizeof sector;
-    if (!read_whole(fd, sector.bytes, sizeof sector, at)) return false;
-    if (!(sector == Sector(number, at))) continue;
-    room.limit = at;
-    if (at + sizeof sector == room.start) room.start = at;
+    if (!read_whole(fd, sector.bytes, sizeof sector, at)) return errno == 0;
+    if (sector == Sector(number, at)) {
+      found.limit = at;
+      if (at + sizeof sector == found.start) found.start = found.lines = at;
+    } else if (at + sizeof sector == found.start) {
+      const char* line = sector.bytes + sizeof sector;
+      while ((line -= kRoomLineBytes) > sector.bytes &&
+             is_room(line, kRoomLineBytes, at + uint64_t(line - sector.bytes))) {
+        found.lines -= kRoomLineBytes;
+      }
+    }
   }
+  room = found;
   return true;
 }
 
-RoomTail judge_room(int fd, const RoomFound& room, uint64_t offset, uint64_t file_bytes) {
-  if (offset < file_bytes) {
-    const uint64_t left = file_bytes - offset;
-    const size_t count = size_t(std::min(left, kRoomBytesMost));
-    const std::unique_ptr<char[]> bytes(new (std::nothrow) char[count]);
-    if (!bytes || !read_whole(fd, bytes.get(), count, offset)) return RoomTail::kUnknown;
-    if (count == left && is_only_room(bytes.get(), count, offset)) return RoomTail::kRoom;
-    if (begins_with_room(bytes.get(), count, offset)) return RoomTail::kTorn;
+// Whether that is the end of the group that was being written; see room.h.
+static bool is_torn_group(const RoomFound& room, const char* bytes, size_t count, uint64_t offset,
+                          uint64_t reached) {
+  if (!room.found || offset + kGroupReach < room.start) return false;
+  return reached >= room.limit || reached + kCutReach >= room.lines ||
+         (room_padding(offset) && begins_with_padding(bytes, count, offset));
+}
+
+RoomTail judge_room(int fd, const RoomFound& room, uint64_t offset, uint64_t reached,
+                    uint64_t file_bytes) {
+  if (offset >= file_bytes) return RoomTail::kNone;
+  const uint64_t left = file_bytes - offset;
+  const size_t count = size_t(std::min(left, kRoomBytesMost));
+  const std::unique_ptr<char[]> bytes(new (std::nothrow) char[count]);
+  if (!bytes) errno = ENOMEM;
+  if (!bytes || !read_whole(fd, bytes.get(), count, offset)) {
+    return errno ? RoomTail::kUnknown : RoomTail::kNone;
   }
-  const bool is_near = room.found && offset + kGroupReach >= room.start;
-  return is_near ? RoomTail::kTorn : RoomTail::kNone;
+  if (count == left && is_only_room(bytes.get(), count, offset)) return RoomTail::kRoom;
+  const bool copied = begins_with_padding(bytes.get(), count, offset) &&
+                      begins_with_line(bytes.get(), count, offset);
+  if (copied || is_torn_group(room, bytes.get(), count, offset, reached)) return RoomTail::kTorn;
+  return RoomTail::kNone;
 }
 
 }  // namespace ignix

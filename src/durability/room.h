@@ -11,12 +11,18 @@
 // file is an append-only file at every moment. A clean stop cuts the room off.
 //
 // What a kill or a power failure leaves of the group that was being written: any of its sectors may
-// be missing, and what was there before stands in their place. Nothing of it was acknowledged. A
-// whole sector of room shows by itself: its lines hold a number that is drawn at random for each
-// run of the server, and their own offset, so no value looks like it. The first sector may be the
-// old one: then padding or room stands where a record would start. Where records of the group
-// remain, the last of them may be none. All that is within a group's length of the room that is
-// left, of which a whole sector always is, and is a torn end.
+// be missing, and what was there before stands in their place. Nothing of it was acknowledged. It
+// shows in one of three ways, all within a group's length of the room that is left, of which a
+// whole sector always is:
+//
+//   - The first sector is the old one: padding or room stands where a record would start.
+//   - Another one is: a whole sector of room stands before what was written behind it. Its lines
+//     hold a number that is drawn at random for each run of the server, and their own offset, so no
+//     value looks like it.
+//   - The write was cut off: the record in which it ends goes on as a line of room, and behind that
+//     there is nothing but room.
+//
+// Anything else is damage, as it is where there is no room.
 //
 // Who copies the file while it is being written may find room where a record would start, and
 // behind it what was written there later. There the log ended when that was read.
@@ -31,7 +37,6 @@ namespace ignix {
 
 constexpr size_t kRoomLineBytes = 64;
 constexpr size_t kRoomSectorBytes = 512;  // no disk writes a part of one
-constexpr size_t kRoomPaddingMax = kRoomLineBytes + 1;
 
 uint64_t draw_room_number();
 
@@ -39,8 +44,8 @@ uint64_t draw_room_number();
 // line's. Returns where they end.
 char* put_room(uint64_t number, uint64_t offset, char* out, size_t bytes);
 
-// How much padding there is behind records that end at byte `end` of the file: none, or at least a
-// '#' and a line end.
+// How much padding there is behind records that end at byte `end` of the file: up to a line, so in
+// one sector.
 size_t room_padding(uint64_t end);
 // Writes so much padding; returns where it ends.
 char* put_room_padding(char* out, size_t bytes);
@@ -48,8 +53,9 @@ char* put_room_padding(char* out, size_t bytes);
 // How a file ends that may have room.
 struct RoomFound {
   bool found = false;
-  uint64_t start = 0;  // of the sectors at the end that are room
-  uint64_t limit = 0;  // records stand before this byte, if they are whole; the file's end: no room
+  uint64_t start = 0;  // of the sectors at the end that are room; the file's end: there is none
+  uint64_t lines = 0;  // of the lines at the end that are
+  uint64_t limit = 0;  // records stand before this byte, if they are whole
 };
 
 // False, with errno, if the file cannot be read.
@@ -62,6 +68,9 @@ enum class RoomTail {
   kNone,     // something else
   kUnknown,  // it cannot be read: errno
 };
-RoomTail judge_room(int fd, const RoomFound& room, uint64_t offset, uint64_t file_bytes);
+// `reached`: of a damaged record AofReader::reached(); of one that is cut off at the limit, and
+// where there is none, the limit.
+RoomTail judge_room(int fd, const RoomFound& room, uint64_t offset, uint64_t reached,
+                    uint64_t file_bytes);
 
 }  // namespace ignix

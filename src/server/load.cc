@@ -25,8 +25,9 @@ bool cut(const LogFile& file, uint64_t bytes, const char* what, std::string& err
   return false;
 }
 
-bool cut_torn_end(Server& server, const LogFile& file, uint64_t offset, std::string& error) {
-  const unsigned long long torn = file.bytes - offset;
+bool cut_torn_end(Server& server, const LogFile& file, const LogEnd& end, std::string& error) {
+  const uint64_t offset = end.good_bytes;
+  const unsigned long long torn = end.torn_bytes;
   if (!server.config.aof_load_truncated) {
     error = file.what() + " ends within a record, " + std::to_string(torn) + " bytes behind byte " +
             std::to_string(offset) +
@@ -78,7 +79,7 @@ bool load_aof(Server& server, uint64_t& size_bytes, std::string& error) {
   LogEnd end;
   if (!load_log_file(server, file, end, error)) return false;
   size_bytes = end.good_bytes;
-  if (end.torn && !cut_torn_end(server, file, size_bytes, error)) return false;
+  if (end.torn && !cut_torn_end(server, file, end, error)) return false;
   if (end.room && !end.torn && !cut(file, size_bytes, "room", error)) return false;
   // A log of which nothing is left must not look like none.
   const bool emptied = end.torn && size_bytes == 0;

@@ -96,7 +96,8 @@ bool load_records(Server& server, const LogFile& file, uint64_t offset, LogEnd& 
   runner.finish();
   if (runner.failed()) return refused(file, runner, error);
   if (result == Result::kFailed) return cannot_load(file, reader.offset(), reader.error(), error);
-  const RoomTail tail = judge_room(file.fd, room, reader.offset(), file.bytes);
+  const uint64_t reached = result == Result::kDamaged ? reader.reached() : room.limit;
+  const RoomTail tail = judge_room(file.fd, room, reader.offset(), reached, file.bytes);
   if (tail == RoomTail::kUnknown) return cannot_read(file, error);
   const bool zeros =
       result == Result::kDamaged && ends_in_zeros(file.fd, reader.offset(), file.bytes);
@@ -108,6 +109,7 @@ bool load_records(Server& server, const LogFile& file, uint64_t offset, LogEnd& 
   end.room = tail == RoomTail::kRoom;
   end.torn = runner.in_group() || tail == RoomTail::kTorn ||
              (result != Result::kEnd && tail != RoomTail::kRoom);
+  end.torn_bytes = (room.found ? room.lines : file.bytes) - end.good_bytes;
   end.db = runner.db();
   if (records) {
     log_notice("loaded %llu records, %llu bytes, from %s in %lld ms", (unsigned long long)records,

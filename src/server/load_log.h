@@ -20,6 +20,7 @@ struct LogFile {
 struct LogEnd {
   uint64_t good_bytes = 0;  // of whole records
   bool torn = false;        // what follows them is a part of one, or zeros
+  uint64_t torn_bytes = 0;  // so much, without room
   bool room = false;        // it is room for records (durability/room.h)
   int db = 0;               // that the last record has left selected
 };
