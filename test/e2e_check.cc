@@ -85,10 +85,10 @@ TEST(check, files_with_room) {
   expect_state(whole, 0,
                "append-only file, 3 records, 4096 bytes: whole, with room for more behind byte 74");
   std::string torn = whole;
-  torn.replace(end, 20, kFirst, 0, 20);
+  torn.replace(end, 512 - end, encode({"SET", "a", std::string(1000, 'x')}), 0, 512 - end);
   expect_state(torn, 1,
                "append-only file, 3 records, 4096 bytes: torn at byte 74: not a whole record, "
-               "54 bytes");
+               "438 bytes");
   const std::string path = new_file(torn);
   CHECK_EQ(run_check({"--fix", "--yes", path}).status, 0);
   CHECK(read_file(path) == kThree);

@@ -113,7 +113,13 @@ std::string torn(Random& random, const std::string& before, const std::string& a
                  size_t to) {
   std::string content = before;
   if (random.one_in(3)) {  // killed amid the write
-    const size_t end = from + random.below(to - from + 1);
+    size_t end = from + random.below(to - from + 1);
+    if (random.one_in(2)) end = std::max(from, end / kPageBytes * kPageBytes);
+    // What is left of a line at its very end, or of padding, may be the end of a record as well. No
+    // kernel stops there.
+    const bool is_unclear = end % kRoomLineBytes % (kRoomLineBytes - 1) == 0 ||
+                            end / kRoomLineBytes == from / kRoomLineBytes;
+    if (end % kPageBytes != 0 && is_unclear) end = to;
     return content.replace(from, end - from, after, from, end - from);
   }
   const size_t unit = random.one_in(2) ? kRoomSectorBytes : kPageBytes;

@@ -97,18 +97,11 @@ bool is_only_room(const char* bytes, size_t count, uint64_t offset) {
   return !is_zeros(bytes, count);  // zeros alone may be what is left of a record
 }
 
-bool begins_with_padding(const char* bytes, size_t count, uint64_t offset) {
-  char padding[kRoomLineBytes];
-  const size_t padded = room_padding(offset);
-  put_room_padding(padding, padded);
-  return count >= padded && memcmp(bytes, padding, padded) == 0;
-}
-
-// Behind padding.
-bool begins_with_line(const char* bytes, size_t count, uint64_t offset) {
-  const size_t padded = room_padding(offset);
-  return count >= padded + kRoomLineBytes &&
-         is_room(bytes + padded, kRoomLineBytes, offset + padded);
+// Whether padding or a line begins there. No record does so, and no byte that has changed in one
+// makes it do so.
+bool begins_with_room(const char* bytes, size_t count) {
+  const std::string_view text(bytes, count);
+  return text.starts_with("##") || text.starts_with("#\n") || text.starts_with(kName);
 }
 
 }  // namespace
@@ -144,14 +137,14 @@ char* put_room_padding(char* out, size_t bytes) {
 }
 
 bool find_room(int fd, uint64_t file_bytes, RoomFound& room) {
-  room = {false, file_bytes, file_bytes, file_bytes};
+  room = {false, false, file_bytes, file_bytes, file_bytes};
   if (file_bytes < kRoomSectorBytes || file_bytes % kRoomSectorBytes != 0) return true;
   Sector sector;
   uint64_t at = file_bytes - sizeof sector;
   if (!read_whole(fd, sector.bytes, sizeof sector, at)) return errno == 0;
   const uint64_t number = number_in(sector.bytes);
   if (!(sector == Sector(number, at))) return true;
-  RoomFound found = {true, at, at, at};
+  RoomFound found = {true, false, at, at, at};
   while (at > 0 && found.start - at < kGroupReach) {
     at -= sizeof sector;
     if (!read_whole(fd, sector.bytes, sizeof sector, at)) return errno == 0;
@@ -164,18 +157,12 @@ bool find_room(int fd, uint64_t file_bytes, RoomFound& room) {
              is_room(line, kRoomLineBytes, at + uint64_t(line - sector.bytes))) {
         found.lines -= kRoomLineBytes;
       }
+      const std::string_view end(line + kRoomLineBytes - 2, 2);
+      found.cut = end != "\r\n" && end != "#\n" && end != "\n#";
     }
   }
   room = found;
   return true;
-}
-
-// Whether that is the end of the group that was being written; see room.h.
-static bool is_torn_group(const RoomFound& room, const char* bytes, size_t count, uint64_t offset,
-                          uint64_t reached) {
-  if (!room.found || offset + kGroupReach < room.start) return false;
-  return reached >= room.limit || reached + kCutReach >= room.lines ||
-         (room_padding(offset) && begins_with_padding(bytes, count, offset));
 }
 
 RoomTail judge_room(int fd, const RoomFound& room, uint64_t offset, uint64_t reached,
@@ -189,9 +176,13 @@ RoomTail judge_room(int fd, const RoomFound& room, uint64_t offset, uint64_t rea
     return errno ? RoomTail::kUnknown : RoomTail::kNone;
   }
   if (count == left && is_only_room(bytes.get(), count, offset)) return RoomTail::kRoom;
-  const bool copied = begins_with_padding(bytes.get(), count, offset) &&
-                      begins_with_line(bytes.get(), count, offset);
-  if (copied || is_torn_group(room, bytes.get(), count, offset, reached)) return RoomTail::kTorn;
+  if (begins_with_room(bytes.get(), count)) return RoomTail::kTorn;
+  const bool is_near = room.found && offset + kGroupReach >= room.start;
+  const bool is_missing = reached >= room.limit;
+  const bool is_cut = room.cut && reached + kCutReach >= room.lines;
+  // A single byte of padding, at the end of an old sector.
+  const bool is_old = (offset + 1) % kRoomSectorBytes == 0 && bytes[0] == '#';
+  if (is_near && (is_missing || is_cut || is_old)) return RoomTail::kTorn;
   return RoomTail::kNone;
 }
 

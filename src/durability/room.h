@@ -19,13 +19,16 @@
 //   - Another one is: a whole sector of room stands before what was written behind it. Its lines
 //     hold a number that is drawn at random for each run of the server, and their own offset, so no
 //     value looks like it.
-//   - The write was cut off: the record in which it ends goes on as a line of room, and behind that
-//     there is nothing but room.
+//   - The write was cut off amid a line: what stands before the lines that are left is neither the
+//     end of a record nor padding, and the record in which it ends is none. (A kill ends a write
+//     between two pages, which looks like a sector that is missing.)
 //
 // Anything else is damage, as it is where there is no room.
 //
 // Who copies the file while it is being written may find room where a record would start, and
-// behind it what was written there later. There the log ended when that was read.
+// behind it what was written there later. There the log ended when that was read. But who reads
+// between the pages of a group that is being written, or a file system that lets him, may find old
+// room in the middle of a long value, and be none the wiser.
 #pragma once
 
 #include <cstddef>
@@ -53,6 +56,7 @@ char* put_room_padding(char* out, size_t bytes);
 // How a file ends that may have room.
 struct RoomFound {
   bool found = false;
+  bool cut = false;    // neither a record nor padding ends before the lines at the end
   uint64_t start = 0;  // of the sectors at the end that are room; the file's end: there is none
   uint64_t lines = 0;  // of the lines at the end that are
   uint64_t limit = 0;  // records stand before this byte, if they are whole
