@@ -190,8 +190,7 @@ bool begins_with_zero(int fd) {
 void judge_end(int fd, const RoomFound& room, const AofReader& reader, AofReader::Result result,
                bool in_group, Findings& findings) {
   const uint64_t offset = reader.offset();
-  const uint64_t reached = result == AofReader::Result::kDamaged ? reader.reached() : room.limit;
-  const RoomTail tail = judge_room(fd, room, offset, reached, findings.file_bytes);
+  const RoomTail tail = judge_room(fd, room, offset, reader.reached(), findings.file_bytes);
   if (tail == RoomTail::kUnknown) {
     findings.set(State::kUnreadable, offset, std::string("read failed: ") + strerror(errno));
     return;
@@ -256,8 +255,9 @@ bool check_records(int fd, const Options& options, Findings& findings) {
   // A running server may have made it longer, or shorter.
   if (!find_length(fd, findings.file_bytes)) return false;
   findings.file_bytes = std::max(findings.file_bytes, reader.offset());
-  if (room.found)
+  if (room.found) {
     findings.room_bytes = findings.file_bytes - std::min(findings.file_bytes, room.lines);
+  }
   if (error.empty()) {
     judge_end(fd, room, reader, result, sequence.in_group(), findings);
   } else {

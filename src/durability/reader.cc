@@ -144,8 +144,8 @@ AofReader::Step AofReader::read_record(Words& words) {
 AofReader::Result AofReader::next(Words& words) {
   start_ += record_bytes_;
   offset_ += record_bytes_;
-  record_bytes_ = reached_bytes_ = 0;
-  needed_bytes_ = 0;
+  record_bytes_ = needed_bytes_ = 0;
+  reached_bytes_ = 0;
   for (;;) {
     if (buffer_.size() > start_) {
       const size_t first_word = words.size();
@@ -156,7 +156,10 @@ AofReader::Result AofReader::next(Words& words) {
       words.truncate(first_word);
       if (step == Step::kBad) return Result::kDamaged;
     }
-    if (at_end_) return buffer_.size() == start_ ? Result::kEnd : Result::kTruncated;
+    if (at_end_) {
+      reached_bytes_ = end_ - offset_;
+      return buffer_.size() == start_ ? Result::kEnd : Result::kTruncated;
+    }
     if (!fill()) return Result::kFailed;
   }
 }

@@ -36,7 +36,7 @@ class AofReader {
   // Where the current record starts, or the file ends.
   uint64_t offset() const { return offset_; }
   // After kDamaged: up to here the record was what it has to be, or is a word of the length it
-  // says.
+  // says. After kTruncated and kEnd: the limit.
   uint64_t reached() const { return offset_ + reached_bytes_; }
   const std::string& error() const { return error_; }
 
@@ -56,10 +56,10 @@ class AofReader {
   size_t start_ = 0;  // of the current record, in buffer_
   uint64_t offset_;
   uint64_t end_ = UINT64_MAX;
-  size_t record_bytes_ = 0;   // of the record handed out last
-  size_t reached_bytes_ = 0;  // of the current one
-  size_t needed_bytes_ = 0;   // a lower bound of the record's length, while it is incomplete
-  Buffer buffer_, previous_;  // to read from; the one before
+  size_t record_bytes_ = 0;     // of the record handed out last
+  uint64_t reached_bytes_ = 0;  // of the current one
+  size_t needed_bytes_ = 0;     // a lower bound of the record's length, while it is incomplete
+  Buffer buffer_, previous_;    // to read from; the one before
   std::string error_;
 };
 

@@ -41,8 +41,9 @@ bool read_whole(int fd, char* into, size_t bytes, uint64_t from) {
 }
 
 char* put_digits(uint64_t number, char* out) {
-  for (int shift = 64 - 4; shift >= 0; shift -= 4)
+  for (int shift = 64 - 4; shift >= 0; shift -= 4) {
     *out++ = "0123456789abcdef"[number >> shift & 15];
+  }
   return out;
 }
 

@@ -72,8 +72,7 @@ enum class RoomTail {
   kNone,     // something else
   kUnknown,  // it cannot be read: errno
 };
-// `reached`: of a damaged record AofReader::reached(); of one that is cut off at the limit, and
-// where there is none, the limit.
+// `reached`: AofReader::reached().
 RoomTail judge_room(int fd, const RoomFound& room, uint64_t offset, uint64_t reached,
                     uint64_t file_bytes);
 

@@ -96,8 +96,7 @@ bool load_records(Server& server, const LogFile& file, uint64_t offset, LogEnd& 
   runner.finish();
   if (runner.failed()) return refused(file, runner, error);
   if (result == Result::kFailed) return cannot_load(file, reader.offset(), reader.error(), error);
-  const uint64_t reached = result == Result::kDamaged ? reader.reached() : room.limit;
-  const RoomTail tail = judge_room(file.fd, room, reader.offset(), reached, file.bytes);
+  const RoomTail tail = judge_room(file.fd, room, reader.offset(), reader.reached(), file.bytes);
   if (tail == RoomTail::kUnknown) return cannot_read(file, error);
   const bool zeros =
       result == Result::kDamaged && ends_in_zeros(file.fd, reader.offset(), file.bytes);
