@@ -217,6 +217,7 @@ class Bench:
                 else range(os.cpu_count()))
         def others():
             return sum(map(busy_seconds, cpus)) - server.cpu_seconds() - child_seconds()
+        os.sync()  # else the disk may still be writing what the server before has left
         others_before, softirq_before = others(), thread_seconds(self.softirq)
         time_before = time.monotonic()
         result = self.run_load(server, arguments)

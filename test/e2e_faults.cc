@@ -2,15 +2,19 @@
 // nothing acknowledged is lost, and what cannot be kept is refused. Eight writers know what they
 // have sent and what was acknowledged; after each restart they look for it.
 #include <errno.h>
+#include <fcntl.h>
 #include <poll.h>
 #include <pthread.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
+#include <sys/vfs.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <atomic>
 #include <memory>
 
@@ -792,6 +796,72 @@ TEST(faults, writes_go_on_while_fsync_stalls) {
   for (int i = 1; i <= 500; i++) CHECK_EQ(client.command({"INCR", "n"}), integer(i));
   CHECK(disk->syncs_held > 0);
   disk.release(disk->hold_syncs);
+}
+
+ServerOptions never_rewriting(const char* fsync, const FaultyDisk& disk) {
+  ServerOptions options = durable(fsync, &disk);
+  options.arguments.insert(options.arguments.end(), {"--auto-aof-rewrite-percentage", "0"});
+  return options;
+}
+
+// How much of a file is in memory.
+size_t cached_bytes(const std::string& path) {
+  const int fd = open(path.c_str(), O_RDONLY | O_CLOEXEC);
+  const size_t size = size_t(lseek(fd, 0, SEEK_END));
+  void* const at = mmap(nullptr, size, PROT_READ, MAP_SHARED, fd, 0);
+  close(fd);
+  CHECK(at != MAP_FAILED);
+  std::vector<unsigned char> pages((size + 4095) / 4096);
+  CHECK_EQ(mincore(at, size, pages.data()), 0);
+  munmap(at, size);
+  return 4096 *
+         size_t(std::count_if(pages.begin(), pages.end(), [](int page) { return page & 1; }));
+}
+
+// Without an fsync, too: the disk is told to write it, and what it has written takes no memory.
+TEST(faults, log_goes_to_the_disk_as_it_grows) {
+  FaultyDisk disk;
+  Server server(never_rewriting("no", disk));
+  server.start();
+  Client client(server);
+  const uint64_t syncs = disk->syncs;
+  const std::string value(1 << 20, 'x');
+  uint64_t written = 0;
+  for (int i = 0; i < 32; i++, written += value.size()) {
+    CHECK_EQ(client.command({"SET", "key", value}), kOk);
+  }
+  while (disk->begun_bytes + ignix::kLogWritebackBytes < written) {
+    CHECK_EQ(client.command({"PING"}), "+PONG\r\n");
+  }
+  CHECK(disk->begun_bytes <= logged_bytes(client));
+  struct statfs place;
+  CHECK_EQ(statfs(server.dir().c_str(), &place), 0);
+  constexpr long kTmpfs = 0x01021994;  // which has no other place than memory
+  for (int i = 0; place.f_type != kTmpfs && cached_bytes(aof_of(server)) > written / 2; i++) {
+    if (i == 500) FAIL("the log stays in memory");
+    CHECK_EQ(client.command({"SET", "key", value}), kOk);
+  }
+  CHECK_EQ(disk->syncs, syncs);
+}
+
+// The fsync of the second does not wait until the disk has nothing more to begin with.
+TEST(faults, fsync_comes_beside_a_disk_that_never_keeps_up) {
+  FaultyDisk disk;
+  Server server(never_rewriting("everysec", disk));
+  server.start();
+  Client client(server);
+  disk->begin_delay_ms = 200;
+  const uint64_t syncs = disk->syncs;
+  for (int round = 0; disk->syncs == syncs; round++) {
+    if (round == 40) FAIL("no fsync");
+    const uint64_t begun = disk->begun_bytes;
+    for (int i = 0; i < 2; i++) {
+      CHECK_EQ(client.command({"SET", "key", std::string(ignix::kLogWritebackBytes, 'x')}), kOk);
+    }
+    while (disk->begun_bytes == begun && disk->syncs == syncs) {
+      CHECK_EQ(client.command({"PING"}), "+PONG\r\n");
+    }
+  }
 }
 
 // While a server saves what it has before it ends, nobody takes its place.

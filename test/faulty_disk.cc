@@ -15,6 +15,7 @@
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/uio.h>
+#include <time.h>
 #include <unistd.h>
 
 namespace {
@@ -203,6 +204,14 @@ ssize_t writev(int fd, const iovec* pieces, int count) {
 
 int fsync(int fd) { return sync(fd, SYS_fsync); }
 int fdatasync(int fd) { return sync(fd, SYS_fdatasync); }
+
+int sync_file_range(int fd, off64_t offset, off64_t bytes, unsigned flags) {
+  control->begun_bytes += uint64_t(bytes);
+  const uint32_t delay_ms = control->begin_delay_ms;
+  const timespec delay = {delay_ms / 1000, delay_ms % 1000 * 1'000'000L};
+  nanosleep(&delay, nullptr);
+  return int(syscall(SYS_sync_file_range, fd, offset, bytes, flags));
+}
 
 int ftruncate(int fd, off_t size) {
   const File file = file_of(fd);

@@ -22,6 +22,8 @@ struct DiskControl {
   std::atomic<uint32_t> pwrites_held, writevs_held, syncs_held;  // calls that wait now
 
   std::atomic<uint64_t> torn_writes, failed_writes, failed_syncs, syncs;  // so far
+  std::atomic<uint64_t> begun_bytes;     // that it was told to write, by sync_file_range ...
+  std::atomic<uint32_t> begin_delay_ms;  // ... which takes so long
 };
 
 // A journal is these, each followed by `bytes` bytes.

@@ -10,23 +10,14 @@
 
 #include <algorithm>
 
+#include "base/area.h"
 #include "base/clock.h"
 #include "base/log.h"
 
 namespace ignix {
 namespace {
 
-timespec monotonic_after(int ms) {
-  timespec at;
-  clock_gettime(CLOCK_MONOTONIC, &at);
-  at.tv_sec += ms / 1000;
-  at.tv_nsec += (ms % 1000) * 1000000L;
-  if (at.tv_nsec >= 1000000000L) {
-    at.tv_sec++;
-    at.tv_nsec -= 1000000000L;
-  }
-  return at;
-}
+constexpr int64_t kSyncEveryMs = 1000;
 
 int open_directory_of(const std::string& path) {
   const size_t slash = path.rfind('/');
@@ -133,7 +124,7 @@ bool Aof::start(LogRing* ring, uint64_t size_bytes, FsyncPolicy policy, void (*o
   ring_->on_wait([](void* self) { static_cast<Aof*>(self)->notify(); }, this);
   on_progress_ = on_progress;
   context_ = context;
-  size_bytes_ = synced_bytes_ = base_bytes_ = size_bytes;
+  size_bytes_ = synced_bytes_ = writeback_bytes_ = base_bytes_ = size_bytes;
   policy_ = policy;
   pthread_condattr_t monotonic;
   pthread_condattr_init(&monotonic);
@@ -221,6 +212,7 @@ bool Aof::write_some(std::string_view bytes) {
     size_bytes_.store(size_bytes() + uint64_t(written), std::memory_order_relaxed);
     ring_->take(size_t(written));
     report(kWriting, 0);
+    if (writeback_is_due()) wake_syncer();
     return true;
   }
   if (written < 0 && errno == EINTR) return true;
@@ -253,7 +245,9 @@ bool Aof::sync() {
     if (fdatasync(fd_) == 0) {
       synced_bytes_.store(size, std::memory_order_relaxed);
       synced_.store(size - base_bytes_.load(std::memory_order_relaxed), std::memory_order_seq_cst);
+      writeback_bytes_.store(size, std::memory_order_relaxed);
       forget_cached(size);
+      uncached_bytes_ = std::max(uncached_bytes_, size - std::min(size, kLogCachedBytes));
     } else {
       report(kSyncing, errno);
     }
@@ -263,13 +257,32 @@ bool Aof::sync() {
   return good;
 }
 
-// The log is written once and read never, or at the next start: what is on the disk does not take
-// memory for longer than a while. Holds sync_lock_.
-void Aof::forget_cached(uint64_t synced) {
-  if (synced < uncached_bytes_ + kLogCachedBytes + kLogUncacheBytes) return;
-  const uint64_t until = synced - kLogCachedBytes;
-  posix_fadvise(fd_, off_t(uncached_bytes_), off_t(until - uncached_bytes_), POSIX_FADV_DONTNEED);
-  uncached_bytes_ = until;
+bool Aof::writeback_is_due() const {
+  const uint64_t begun = writeback_bytes_.load(std::memory_order_relaxed);
+  return size_bytes() >= begun + kLogWritebackBytes && !fsync_failure();
+}
+
+// Has the disk begin with what it has not been told of, and does not wait for it: so the fsync at
+// the end of the second finds little left to do, and the pages are clean soon and can be given up.
+void Aof::start_writeback() {
+  pthread_mutex_lock(&sync_lock_);
+  const uint64_t begun = writeback_bytes_.load(std::memory_order_relaxed);
+  const uint64_t until = size_bytes() / kPage * kPage;  // the last page is about to change
+  if (until > begun && !fsync_failure()) {
+    // What fails in it the next fsync reports.
+    sync_file_range(fd_, off_t(begun), off_t(until - begun), SYNC_FILE_RANGE_WRITE);
+    writeback_bytes_.store(until, std::memory_order_relaxed);
+    forget_cached(begun);
+  }
+  pthread_mutex_unlock(&sync_lock_);
+}
+
+// The log is written once and read never, or at the next start: what is on the disk takes no
+// memory. Of what stands before byte `end` nearly all is. Holds sync_lock_.
+void Aof::forget_cached(uint64_t end) {
+  if (end < uncached_bytes_ + kLogCachedBytes + kLogWritebackBytes) return;
+  posix_fadvise(fd_, off_t(uncached_bytes_), off_t(end - kLogCachedBytes - uncached_bytes_),
+                POSIX_FADV_DONTNEED);
 }
 
 // ---- another file takes the place of this one
@@ -364,7 +377,7 @@ const char* Aof::switch_to_new_file() {
   fd_ = request.fd;
   room_end_ = 0;
   uncached_bytes_ = 0;
-  size_bytes_ = synced_bytes_ = uint64_t(size);
+  size_bytes_ = synced_bytes_ = writeback_bytes_ = uint64_t(size);
   base_bytes_ = uint64_t(size) - ring_->taken();
   if (!error) synced_ = ring_->taken();
   if (!error) unlink(mark_path().c_str());
@@ -417,11 +430,18 @@ void Aof::write_loop() {
 // Once a second, and sooner where somebody waits for it. With kAlways there is something to do when
 // it was kEverysec until now.
 void Aof::sync_loop() {
+  int64_t next_ms = monotonic_ms() + kSyncEveryMs;
   while (!stopping_) {
+    const timespec next = {next_ms / 1000, next_ms % 1000 * 1'000'000};
+    bool waits = true;
     pthread_mutex_lock(&lock_);
-    const timespec until = monotonic_after(1000);
-    if (!stopping_ && !sync_is_due()) pthread_cond_timedwait(&second_, &lock_, &until);
+    while (waits && !stopping_ && !sync_is_due() && !writeback_is_due()) {
+      waits = pthread_cond_timedwait(&second_, &lock_, &next) == 0;
+    }
     pthread_mutex_unlock(&lock_);
+    if (writeback_is_due()) start_writeback();
+    if (monotonic_ms() < next_ms && !sync_is_due()) continue;
+    next_ms = monotonic_ms() + kSyncEveryMs;
     if (policy() == FsyncPolicy::kNo && !sync_is_due()) continue;
     const uint64_t before = synced();
     sync();

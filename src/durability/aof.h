@@ -113,7 +113,9 @@ class Aof {
   bool sync_file();
   bool acknowledge();
   bool sync();
-  void forget_cached(uint64_t synced);
+  bool writeback_is_due() const;
+  void start_writeback();
+  void forget_cached(uint64_t end);
   bool sync_is_due() const;
   void wake_syncer();
   const char* switch_to_new_file();
@@ -137,9 +139,11 @@ class Aof {
   // Of the file before position 0 of the ring; wraps. Written under sync_lock_.
   std::atomic<uint64_t> base_bytes_{0};
   std::atomic<uint64_t> synced_bytes_{0};  // under sync_lock_
-  uint64_t uncached_bytes_ = 0;            // under sync_lock_: so much was given up, at the start
-  std::atomic<uint64_t> synced_{0};        // written under sync_lock_
-  std::atomic<uint64_t> sync_wanted_{0};   // the highest position of sync_soon()
+  // Under sync_lock_: so much the disk was told to write, and the pages of so much are given up.
+  std::atomic<uint64_t> writeback_bytes_{0};
+  uint64_t uncached_bytes_ = 0;
+  std::atomic<uint64_t> synced_{0};                        // written under sync_lock_
+  std::atomic<uint64_t> sync_wanted_{0};                   // the highest position of sync_soon()
   pthread_mutex_t sync_lock_ = PTHREAD_MUTEX_INITIALIZER;  // held while fd_ is fsynced or replaced
 
   // replace() makes one and waits; the AOF thread does it.
