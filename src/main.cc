@@ -92,6 +92,18 @@ void print_and_exit_if_asked(int argc, char** argv) {
   exit(0);
 }
 
+// In lines that the log does not cut.
+void tell_ignored(const std::vector<std::string>& names) {
+  constexpr size_t kLineBytes = 700;
+  std::string line;
+  for (const std::string& name : names) {
+    line += (line.empty() ? "" : ", ") + name;
+    if (line.size() < kLineBytes && &name != &names.back()) continue;
+    log_notice("directives without effect in Ignix: %s", line.c_str());
+    line.clear();
+  }
+}
+
 void configure(int argc, char** argv, Config& config) {
   std::vector<std::string> ignored;
   std::string error;
@@ -120,9 +132,7 @@ void configure(int argc, char** argv, Config& config) {
   if (!set_log_file(config.logfile.c_str())) {
     die("cannot open the log file '" + config.logfile + "': " + strerror(errno));
   }
-  std::string names;
-  for (const std::string& name : ignored) names += (names.empty() ? "" : ", ") + name;
-  if (!names.empty()) log_notice("directives without effect in Ignix: %s", names.c_str());
+  tell_ignored(ignored);
   if (config.threads == 0) config.threads = std::min(usable_cpus(), kThreadsMax);
 }
 
@@ -189,6 +199,7 @@ void start_from_redis(Process& process, uint64_t& size_bytes) {
       (found && !server.persist.write_first_aof(size_bytes, error))) {
     die(process, error);
   }
+  if (!found) tell_that_nothing_is_there(server);
 }
 
 void open_log(Process& process) {
@@ -206,7 +217,11 @@ void load_log(Process& process) {
   struct stat file;
   const bool nothing_logged = fstat(server.aof.fd(), &file) == 0 && file.st_size == 0;
   if (!load_aof(server, size_bytes, error)) die(process, error);
-  if (nothing_logged) start_from_redis(process, size_bytes);
+  if (nothing_logged) {
+    start_from_redis(process, size_bytes);
+  } else {
+    tell_what_is_newer_than_log(server, file.st_mtim);
+  }
   if (server.aof.is_doubtful()) {
     log_notice("the last fsync of the append-only file has failed: writing it anew");
     if (!server.persist.write_first_aof(size_bytes, error)) die(process, error);
@@ -222,6 +237,7 @@ void load_dump_only(Process& process) {
   std::string error;
   bool found;
   if (!load_dump(process.server, found, error)) die(process, error);
+  tell_what_is_not_read(process.server);
 }
 
 // Puts a setting into effect that CONFIG SET may change meanwhile, and does so itself after that.

@@ -485,6 +485,18 @@ TEST(operation, slips_in_directives_are_errors) {
   }
 }
 
+// All of them are named, however many there are.
+TEST(operation, directives_without_effect) {
+  ServerOptions options{.dir = fresh_dir("configured")};
+  options.config_file = options.dir + "/redis.conf";
+  std::string text;
+  for (int i = 0; i < 100; i++) text += "hash-max-listpack-entries 128\n";
+  write_file(options.config_file, text + "jemalloc-bg-thread yes\n");
+  Server server(options);
+  server.start();
+  CHECK(server.log().find("jemalloc-bg-thread\n") != std::string::npos);
+}
+
 // The parent of a server in the background knows whether it came up.
 // Where io_uring is forbidden, epoll does it all, unless io_uring was asked for by name.
 TEST(operation, without_newer_calls) {

@@ -350,6 +350,44 @@ TEST(persistence, name_of_the_file) {
   CHECK_EQ(client.command({"GET", "a"}), bulk("1"));
 }
 
+// Who copies a file to the wrong place, or too late, is told what is not read.
+TEST(persistence, says_what_is_not_read) {
+  Server server(durable());
+  server.start();
+  CHECK(server.log().find("no data to load: no 'ignix.aof', no 'appendonlydir' with a manifest of "
+                          "that name, no 'dump.rdb'") != std::string::npos);
+  Client client(server);
+  CHECK_EQ(client.command({"SET", "a", "1"}), kOk);
+  CHECK_EQ(client.command({"SAVE"}), kOk);
+  CHECK_EQ(client.command({"SET", "a", "2"}), kOk);
+  CHECK_EQ(server.stop(), 0);
+  const std::string dump = server.dir() + "/dump.rdb";
+  const std::string newer = "'dump.rdb' is newer than 'ignix.aof', and is not read";
+  const auto set_time = [&](const std::string& path, time_t seconds) {
+    const timespec times[] = {{seconds, 0}, {seconds, 0}};
+    CHECK_EQ(utimensat(AT_FDCWD, path.c_str(), times, 0), 0);
+  };
+  set_time(dump, 1'000'000'000);
+  server.restart();
+  CHECK(server.log().find(newer) == std::string::npos);
+  client.connect(server);
+  CHECK_EQ(client.command({"GET", "a"}), bulk("2"));
+  CHECK_EQ(server.stop(), 0);
+  set_time(aof_of(server), 1'000'000'000);
+  set_time(dump, 1'000'000'001);
+  server.restart();
+  CHECK(server.log().find(newer) != std::string::npos);
+  client.connect(server);
+  CHECK_EQ(client.command({"GET", "a"}), bulk("2"));
+}
+
+TEST(persistence, says_that_the_log_is_not_read) {
+  Server server;
+  write_file(aof_of(server), "*3\r\n$3\r\nSET\r\n$1\r\na\r\n$1\r\n1\r\n");
+  server.start();
+  CHECK(server.log().find("'ignix.aof' is not read: appendonly is no") != std::string::npos);
+}
+
 TEST(persistence, empty_file) {
   Server server(durable());
   write_file(aof_of(server), "");

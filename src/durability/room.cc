@@ -105,6 +105,22 @@ bool begins_with_room(const char* bytes, size_t count) {
   return text.starts_with("##") || text.starts_with("#\n") || text.starts_with(kName);
 }
 
+// Whether these bytes, far from the file's end, are room that was copied before its place was
+// written: the log ended there. Where a record begins behind it, it did not.
+bool is_copied_room(const char* bytes, size_t count, uint64_t offset) {
+  char padding[kRoomLineBytes];
+  size_t at = room_padding(offset);
+  put_room_padding(padding, at);
+  if (count < at || memcmp(bytes, padding, at) != 0) return false;
+  const size_t first_line = at;
+  while (count - at >= kRoomLineBytes && is_room(bytes + at, kRoomLineBytes, offset + at)) {
+    at += kRoomLineBytes;
+  }
+  // Padding may stand at the end of what was copied; of one byte it may be a '*' that was damaged.
+  const bool ends_part = first_line > 1 && (offset + at) % kRoomSectorBytes == 0;
+  return (at > first_line || ends_part) && (at == count || bytes[at] != '*');
+}
+
 }  // namespace
 
 uint64_t draw_room_number() {
@@ -177,14 +193,16 @@ RoomTail judge_room(int fd, const RoomFound& room, uint64_t offset, uint64_t rea
     return errno ? RoomTail::kUnknown : RoomTail::kNone;
   }
   if (count == left && is_only_room(bytes.get(), count, offset)) return RoomTail::kRoom;
-  if (begins_with_room(bytes.get(), count)) return RoomTail::kTorn;
   const bool is_near = room.found && offset + kGroupReach >= room.start;
+  if (!is_near) {
+    return is_copied_room(bytes.get(), count, offset) ? RoomTail::kTorn : RoomTail::kNone;
+  }
   const bool is_missing = reached >= room.limit;
   const bool is_cut = room.cut && reached + kCutReach >= room.lines;
   // A single byte of padding, at the end of an old sector.
   const bool is_old = (offset + 1) % kRoomSectorBytes == 0 && bytes[0] == '#';
-  if (is_near && (is_missing || is_cut || is_old)) return RoomTail::kTorn;
-  return RoomTail::kNone;
+  const bool is_torn = begins_with_room(bytes.get(), count) || is_missing || is_cut || is_old;
+  return is_torn ? RoomTail::kTorn : RoomTail::kNone;
 }
 
 }  // namespace ignix

@@ -12,8 +12,8 @@
 //
 // What a kill or a power failure leaves of the group that was being written: any of its sectors may
 // be missing, and what was there before stands in their place. Nothing of it was acknowledged. It
-// shows in one of three ways, all within a group's length of the room that is left, of which a
-// whole sector always is:
+// shows in one of three ways, all within a group's length of the room that is left behind it (a
+// whole sector of room always is):
 //
 //   - The first sector is the old one: padding or room stands where a record would start.
 //   - Another one is: a whole sector of room stands before what was written behind it. Its lines
@@ -26,7 +26,8 @@
 // Anything else is damage, as it is where there is no room.
 //
 // Who copies the file while it is being written may find room where a record would start, and
-// behind it what was written there later. There the log ended when that was read. But who reads
+// behind it what was written there later. There the log ended when that was read; where a whole
+// record begins behind the room, it is damage all the same, lest it be cut off. But who reads
 // between the pages of a group that is being written, or a file system that lets him, may find old
 // room in the middle of a long value, and be none the wiser.
 #pragma once

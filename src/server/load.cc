@@ -36,8 +36,8 @@ bool cut_torn_end(Server& server, const LogFile& file, const LogEnd& end, std::s
   }
   if (!cut(file, offset, "torn end", error)) return false;
   log_warning(
-      "the append-only file ended within a record: cut off its last %llu bytes, behind "
-      "byte %llu",
+      "the end of the append-only file was not whole: cut off its last %llu bytes, behind byte "
+      "%llu",
       torn, (unsigned long long)offset);
   return true;
 }
@@ -54,6 +54,15 @@ bool select_database_zero(const LogFile& file, uint64_t& size_bytes, std::string
   }
   size_bytes += kSelectZero.size();
   return true;
+}
+
+// Whether there may be data in it.
+bool is_there(const std::string& name, struct stat& file) {
+  return stat(name.c_str(), &file) == 0 && (S_ISDIR(file.st_mode) || file.st_size > 0);
+}
+
+bool is_newer(const timespec& one, const timespec& other) {
+  return one.tv_sec != other.tv_sec ? one.tv_sec > other.tv_sec : one.tv_nsec > other.tv_nsec;
 }
 
 }  // namespace
@@ -84,6 +93,32 @@ bool load_aof(Server& server, uint64_t& size_bytes, std::string& error) {
   // A log of which nothing is left must not look like none.
   const bool emptied = end.torn && size_bytes == 0;
   return (end.db == 0 && !emptied) || select_database_zero(file, size_bytes, error);
+}
+
+void tell_what_is_newer_than_log(const Server& server, const timespec& log_changed) {
+  const Config& config = server.config;
+  for (const std::string* name : {&config.dbfilename, &config.appenddirname}) {
+    struct stat file;
+    if (!is_there(*name, file) || !is_newer(file.st_mtim, log_changed)) continue;
+    log_notice(
+        "'%s' is newer than '%s', and is not read: where there is an append-only file, that is",
+        name->c_str(), config.appendfilename.c_str());
+  }
+}
+
+void tell_what_is_not_read(const Server& server) {
+  const Config& config = server.config;
+  for (const std::string* name : {&config.appendfilename, &config.appenddirname}) {
+    struct stat file;
+    if (is_there(*name, file)) log_notice("'%s' is not read: appendonly is no", name->c_str());
+  }
+}
+
+void tell_that_nothing_is_there(const Server& server) {
+  const Config& config = server.config;
+  log_notice("no data to load: no '%s', no '%s' with a manifest of that name, no '%s'",
+             config.appendfilename.c_str(), config.appenddirname.c_str(),
+             config.dbfilename.c_str());
 }
 
 bool load_dump(Server& server, bool& found, std::string& error) {

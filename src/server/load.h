@@ -1,6 +1,8 @@
 // Loading at start: the append-only file, or else an RDB file.
 #pragma once
 
+#include <time.h>
+
 #include <cstdint>
 #include <string>
 
@@ -35,5 +37,12 @@ bool load_aof(Server& server, uint64_t& size_bytes, std::string& error);
 // Loads `dbfilename`, if there is such a file; `found` says so. False, with one line in `error`, as
 // above.
 bool load_dump(Server& server, bool& found, std::string& error);
+
+// Who has just come from Redis, or has copied a file to the wrong place, shall not wonder where the
+// keys are. Log lines that name what may hold data and is not read: with an append-only file, which
+// was last written at that time; with appendonly no; and where nothing was found.
+void tell_what_is_newer_than_log(const Server& server, const timespec& log_changed);
+void tell_what_is_not_read(const Server& server);
+void tell_that_nothing_is_there(const Server& server);
 
 }  // namespace ignix
