@@ -210,7 +210,20 @@ int sync_file_range(int fd, off64_t offset, off64_t bytes, unsigned flags) {
   const uint32_t delay_ms = control->begin_delay_ms;
   const timespec delay = {delay_ms / 1000, delay_ms % 1000 * 1'000'000L};
   nanosleep(&delay, nullptr);
+  if (const int error = control->begin_error) {
+    errno = error;
+    return -1;
+  }
   return int(syscall(SYS_sync_file_range, fd, offset, bytes, flags));
+}
+
+int posix_fadvise(int fd, off_t offset, off_t bytes, int advice) {
+  if (advice == POSIX_FADV_DONTNEED) control->given_up_end = uint64_t(offset + bytes);
+  return syscall(SYS_fadvise64, fd, offset, bytes, advice) == 0 ? 0 : errno;
+}
+
+int posix_fadvise64(int fd, off64_t offset, off64_t bytes, int advice) {
+  return posix_fadvise(fd, offset, bytes, advice);
 }
 
 int ftruncate(int fd, off_t size) {

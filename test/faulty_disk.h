@@ -23,7 +23,9 @@ struct DiskControl {
 
   std::atomic<uint64_t> torn_writes, failed_writes, failed_syncs, syncs;  // so far
   std::atomic<uint64_t> begun_bytes;     // that it was told to write, by sync_file_range ...
-  std::atomic<uint32_t> begin_delay_ms;  // ... which takes so long
+  std::atomic<uint32_t> begin_delay_ms;  // ... which takes so long ...
+  std::atomic<int32_t> begin_error;      // ... and fails with this errno
+  std::atomic<uint64_t> given_up_end;    // the page cache before that was, by posix_fadvise
 };
 
 // A journal is these, each followed by `bytes` bytes.

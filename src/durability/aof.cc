@@ -246,8 +246,7 @@ bool Aof::sync() {
       synced_bytes_.store(size, std::memory_order_relaxed);
       synced_.store(size - base_bytes_.load(std::memory_order_relaxed), std::memory_order_seq_cst);
       writeback_bytes_.store(size, std::memory_order_relaxed);
-      forget_cached(size);
-      uncached_bytes_ = std::max(uncached_bytes_, size - std::min(size, kLogCachedBytes));
+      if (forget_cached(size)) uncached_bytes_ = size - kLogCachedBytes;
     } else {
       report(kSyncing, errno);
     }
@@ -269,8 +268,10 @@ void Aof::start_writeback() {
   const uint64_t begun = writeback_bytes_.load(std::memory_order_relaxed);
   const uint64_t until = size_bytes() / kPage * kPage;  // the last page is about to change
   if (until > begun && !fsync_failure()) {
-    // What fails in it the next fsync reports.
-    sync_file_range(fd_, off_t(begun), off_t(until - begun), SYNC_FILE_RANGE_WRITE);
+    const int result =
+        sync_file_range(fd_, off_t(begun), off_t(until - begun), SYNC_FILE_RANGE_WRITE);
+    // What fails here (space that was promised and is not there) the next fsync may not know of.
+    if (result != 0 && errno != ENOSYS && errno != EINTR) report(kSyncing, errno);
     writeback_bytes_.store(until, std::memory_order_relaxed);
     forget_cached(begun);
   }
@@ -278,11 +279,12 @@ void Aof::start_writeback() {
 }
 
 // The log is written once and read never, or at the next start: what is on the disk takes no
-// memory. Of what stands before byte `end` nearly all is. Holds sync_lock_.
-void Aof::forget_cached(uint64_t end) {
-  if (end < uncached_bytes_ + kLogCachedBytes + kLogWritebackBytes) return;
+// memory. Of what stands before byte `end` nearly all is. False: too little. Holds sync_lock_.
+bool Aof::forget_cached(uint64_t end) {
+  if (end < uncached_bytes_ + kLogCachedBytes + kLogWritebackBytes) return false;
   posix_fadvise(fd_, off_t(uncached_bytes_), off_t(end - kLogCachedBytes - uncached_bytes_),
                 POSIX_FADV_DONTNEED);
+  return true;
 }
 
 // ---- another file takes the place of this one

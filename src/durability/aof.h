@@ -115,7 +115,7 @@ class Aof {
   bool sync();
   bool writeback_is_due() const;
   void start_writeback();
-  void forget_cached(uint64_t end);
+  bool forget_cached(uint64_t end);
   bool sync_is_due() const;
   void wake_syncer();
   const char* switch_to_new_file();

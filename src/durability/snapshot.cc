@@ -227,8 +227,12 @@ bool Snapshot::flush(int fd, Output& out) {
   }
   const uint64_t end = progress_.written_bytes;
   if (end - started_writing_ >= kStartWritingBytes) {
-    sync_file_range(fd, off_t(started_writing_), off_t(end - started_writing_),
-                    SYNC_FILE_RANGE_WRITE);
+    // What fails here the fsync at the end may not know of.
+    if (sync_file_range(fd, off_t(started_writing_), off_t(end - started_writing_),
+                        SYNC_FILE_RANGE_WRITE) != 0 &&
+        errno != ENOSYS && errno != EINTR) {
+      return fail(strerror(errno));
+    }
     started_writing_ = end;
   }
   return true;
