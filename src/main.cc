@@ -214,7 +214,7 @@ void load_log(Process& process) {
   std::string error;
   uint64_t size_bytes = 0;
   // Where something was logged, if it was torn from the start, nothing older takes its place.
-  struct stat file;
+  struct stat file = {};
   const bool nothing_logged = fstat(server.aof.fd(), &file) == 0 && file.st_size == 0;
   if (!load_aof(server, size_bytes, error)) die(process, error);
   if (nothing_logged) {

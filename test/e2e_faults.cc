@@ -840,6 +840,9 @@ TEST(faults, disk_cannot_begin) {
   Server server(never_rewriting("everysec", disk));
   server.start();
   Client client(server);
+  disk->begin_error = EPERM;  // as a seccomp filter says that there is no such call
+  CHECK_EQ(client.command({"SET", "key", std::string(2 * ignix::kLogWritebackBytes, 'x')}), kOk);
+  CHECK(client.command({"WAITAOF", "1", "0", "0"}).starts_with("*2\r\n:1"));
   disk->begin_error = ENOSPC;
   CHECK(client.send_command({"SET", "key", std::string(2 * ignix::kLogWritebackBytes, 'x')}));
   Client other(server);

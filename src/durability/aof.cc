@@ -54,6 +54,12 @@ Renamed rename_durably(const std::string& from, const std::string& to) {
   return sync_directory(directory) ? Renamed::kYes : Renamed::kNotOnDisk;
 }
 
+// Where there is no such call, or a seccomp filter refuses it, the fsync does it all.
+bool begin_writeback(int fd, uint64_t from, uint64_t until) {
+  return sync_file_range(fd, off_t(from), off_t(until - from), SYNC_FILE_RANGE_WRITE) == 0 ||
+         errno == ENOSYS || errno == EPERM || errno == EINVAL || errno == EINTR;
+}
+
 Aof::~Aof() {
   if (fd_ >= 0) close(fd_);
 }
@@ -268,10 +274,7 @@ void Aof::start_writeback() {
   const uint64_t begun = writeback_bytes_.load(std::memory_order_relaxed);
   const uint64_t until = size_bytes() / kPage * kPage;  // the last page is about to change
   if (until > begun && !fsync_failure()) {
-    const int result =
-        sync_file_range(fd_, off_t(begun), off_t(until - begun), SYNC_FILE_RANGE_WRITE);
-    // What fails here (space that was promised and is not there) the next fsync may not know of.
-    if (result != 0 && errno != ENOSYS && errno != EINTR) report(kSyncing, errno);
+    if (!begin_writeback(fd_, begun, until)) report(kSyncing, errno);
     writeback_bytes_.store(until, std::memory_order_relaxed);
     forget_cached(begun);
   }

@@ -32,6 +32,11 @@ enum class FsyncPolicy { kAlways, kEverysec, kNo };
 enum class Renamed { kNo, kNotOnDisk, kYes };
 Renamed rename_durably(const std::string& from, const std::string& to);
 
+// Has the disk begin with bytes `from` to `until` of a file, and waits for nothing but a place in
+// its queue. False, with errno, if it fails: then pages may be lost (space that was promised and is
+// not there), of which the next fsync knows nothing. See sync_file_range(2).
+bool begin_writeback(int fd, uint64_t from, uint64_t until);
+
 class Aof {
  public:
   ~Aof();

@@ -8,6 +8,7 @@
 
 #include "base/clock.h"
 #include "base/crc64.h"
+#include "durability/aof.h"
 
 namespace ignix {
 namespace {
@@ -227,12 +228,7 @@ bool Snapshot::flush(int fd, Output& out) {
   }
   const uint64_t end = progress_.written_bytes;
   if (end - started_writing_ >= kStartWritingBytes) {
-    // What fails here the fsync at the end may not know of.
-    if (sync_file_range(fd, off_t(started_writing_), off_t(end - started_writing_),
-                        SYNC_FILE_RANGE_WRITE) != 0 &&
-        errno != ENOSYS && errno != EINTR) {
-      return fail(strerror(errno));
-    }
+    if (!begin_writeback(fd, started_writing_, end)) return fail(strerror(errno));
     started_writing_ = end;
   }
   return true;
