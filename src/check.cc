@@ -299,7 +299,8 @@ std::string damage_text(const Findings& findings) {
       "damaged at byte " + std::to_string(findings.damage_offset) + ": " + findings.what;
   if (findings.has_records) {
     text += "; the last whole record ends at byte " + std::to_string(findings.good_bytes) + ", " +
-            count_text(findings.lost_bytes(), "byte") + " before the end";
+            count_text(findings.lost_bytes(), "byte") + " before the " +
+            (findings.room_bytes ? "room at the end" : "end");
   }
   return text;
 }

@@ -309,6 +309,35 @@ TEST(loading, more_behind_a_snapshot) {
   CHECK(read_file(path) == more);
 }
 
+// What can be done about it is said, and is true.
+TEST(loading, wrong_checksum) {
+  Server server({.arguments = {"--appendonly", "no"}});
+  server.start();
+  Client client(server);
+  CHECK_EQ(client.command({"SET", "key", "value"}), kOk);
+  CHECK_EQ(client.command({"SAVE"}), kOk);
+  server.kill9();
+  const std::string path = server.dir() + "/dump.rdb";
+  std::string content = read_file(path);
+  content[content.find("value")] = 'V';
+  write_file(path, content);
+  CHECK(!server.try_start());
+  CHECK(server.log().find("the checksum is wrong; --rdbchecksum no loads it all the same; it was "
+                          "left as it is") != std::string::npos);
+  Server careless(
+      {.arguments = {"--appendonly", "no", "--rdbchecksum", "no"}, .dir = server.dir()});
+  careless.start();
+  CHECK(careless.log().find("loaded 1 key, ") != std::string::npos);
+  client.connect(careless);
+  CHECK_EQ(client.command({"GET", "key"}), bulk("Value"));
+  content[content.find("key")] = '\xff';
+  careless.kill9();
+  write_file(path, content.substr(0, content.size() - 8 - 3));
+  CHECK(!careless.try_start());
+  CHECK(careless.log().find("; ignix-check --dump prints the keys before that") !=
+        std::string::npos);
+}
+
 TEST(loading, damaged_transactions) {
   const std::vector<std::vector<std::string>> files[] = {
       {{"EXEC"}},

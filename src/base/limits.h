@@ -98,6 +98,7 @@ constexpr size_t kStalledInputBytes = 256 * 1024;  // received while waiting for
 constexpr uint64_t kLogWritebackBytes = 4ULL << 20;  // written before the disk has to begin
 constexpr uint64_t kLogCachedBytes = 8ULL << 20;     // of the file's end, kept in the page cache
 constexpr int kLogRetryMs = 200;                     // after a failed write
+constexpr int kHeldTroubleMs = 500;  // of trouble with the log, before replies that wait say so
 constexpr size_t kRoomBytes = 256 * 1024;            // made at a time behind the log's end
 constexpr size_t kRoomGroupBytes = 32 * 1024;        // a longer group of records goes into no room
 constexpr int kRoomAfterGroups = 32;                 // so many shorter ones make room worth while

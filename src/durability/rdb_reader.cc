@@ -72,7 +72,10 @@ bool RdbReader::take_end() {
   const uint64_t crc = in_.crc();
   uint64_t stored = 0;
   if (version_ >= 5 && !in_.take_number(stored)) return false;
-  if (check_checksum_ && stored != 0 && stored != crc) return in_.damaged("the checksum is wrong");
+  if (check_checksum_ && stored != 0 && stored != crc) {
+    wrong_checksum_ = true;
+    return in_.damaged("the checksum is wrong");
+  }
   at_end_ = true;
   return false;
 }

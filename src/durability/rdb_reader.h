@@ -45,6 +45,8 @@ class RdbReader {
   uint64_t entry_offset() const { return entry_offset_; }  // of the type of the current entry
   uint64_t offset() const { return in_.offset(); }
   const std::string& error() const { return in_.error(); }
+  // Whether that is all that is wrong: a reader that does not check it finds an end.
+  bool has_wrong_checksum() const { return wrong_checksum_; }
 
  private:
   // Each returns false at the end, or where the input says why.
@@ -58,6 +60,7 @@ class RdbReader {
 
   RdbInput in_;
   const bool check_checksum_;
+  bool wrong_checksum_ = false;
   bool started_ = false, at_end_ = false, aof_base_ = false, foreign_ = false;
   int version_ = 0;
   int db_ = 0;

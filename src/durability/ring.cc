@@ -8,6 +8,7 @@
 #include <cstring>
 #include <new>
 
+#include "base/clock.h"
 #include "base/number.h"
 
 namespace ignix {
@@ -325,6 +326,16 @@ void LogRing::take(size_t bytes) {
     pthread_mutex_unlock(&aside_lock_);
   }
   taken_.store(taken, std::memory_order_release);
+}
+
+void LogRing::set_failure(int error) {
+  if (!failure()) failing_since_ms_.store(monotonic_ms(), std::memory_order_relaxed);
+  failure_.store(error, std::memory_order_release);
+}
+
+int64_t LogRing::failing_ms() const {
+  if (!failure_.load(std::memory_order_acquire)) return 0;
+  return monotonic_ms() - failing_since_ms_.load(std::memory_order_relaxed);
 }
 
 }  // namespace ignix

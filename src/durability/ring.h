@@ -85,7 +85,10 @@ class LogRing {
   // The errno of what keeps the log from reaching the disk; 0: all is well. While it is set,
   // changes are refused.
   int failure() const { return failure_.load(std::memory_order_relaxed); }
-  void set_failure(int error) { failure_.store(error, std::memory_order_relaxed); }
+  // For how long it has been set; 0: it is not.
+  int64_t failing_ms() const;
+  // Any thread, one at a time.
+  void set_failure(int error);
 
   uint64_t tail() const { return tail_.load(std::memory_order_seq_cst); }
 
@@ -133,7 +136,8 @@ class LogRing {
   void (*wake_)(void*) = nullptr;
   void* wake_context_ = nullptr;
   bool short_of_memory_ = false;
-  std::atomic<int> failure_{0};      // the AOF's threads write it
+  std::atomic<int> failure_{0};  // the AOF's threads write it, and since when it is set
+  std::atomic<int64_t> failing_since_ms_{0};
   std::atomic<uint64_t> pieces_{0};  // writers
   mutable pthread_mutex_t aside_lock_ = PTHREAD_MUTEX_INITIALIZER;
   Aside* aside_ = nullptr;                      // under aside_lock_

@@ -9,7 +9,8 @@
 //                     snapshot is behind; ends when it is taken from stalled_
 //     stalled         on stalled_: it is looked at again at the next turn
 //     held            on held_: its replies wait for the log. If it has changed much since the
-//                     first of them, its next command waits as well
+//                     first of them, its next command waits as well. Ends when the log has come
+//                     so far, or is in trouble for long: net/trouble.cc
 //     waiting         on waiting_: it has sent WAIT or WAITAOF, and what it has sent since is not
 //                     looked at; ends in end_waits(). Its end of file is the end of it
 //     reading_paused  nothing more is received: its client must read, or it has sent far ahead of
@@ -101,6 +102,7 @@ void Loop::turn() {
   now_mono_ms_ = monotonic_ms();
   continue_stalled();
   end_waits();
+  end_holds();
   parse_all();
   run_batch();
   log_written();
@@ -131,6 +133,7 @@ int Loop::timeout_ms() {
   constexpr int kStalledMs = 1, kForEver = kWaitMsMax + 1;
   int ms = kForEver;
   if (!stalled_.empty()) ms = sliced_ ? 0 : kStalledMs;
+  if (!held_.empty() && env_.log->failure()) ms = std::min(ms, trouble_timeout_ms());
   if (accept_again_ms_) ms = std::min(ms, kAcceptRetryMs);
   if (!waiting_.empty()) {
     const int64_t left_ms = wait_ends_ms_ - monotonic_ms();
@@ -268,6 +271,7 @@ bool Loop::answer_held(Connection& c) {
 
 void Loop::parse(Connection& c) {
   if (c.held_from && !c.close_after_reply && !c.is_waiting() && !answer_held(c)) return;
+  if (c.output.empty() || may_answer(c)) c.settled_bytes = c.output.size();
   while (!c.broken && !c.close_after_reply && !c.blocked && !c.is_waiting() &&
          c.missing_of_block() == 0) {
     const size_t first_word = batch_.words().size();
@@ -389,7 +393,8 @@ void Loop::finish_all() {
 }
 
 bool Loop::may_answer(const Connection& c) const {
-  return !env_.log || c.log_position <= server_.aof.acknowledged();
+  return !env_.log || c.log_position <= server_.aof.acknowledged() ||
+         c.log_position == c.told_position;
 }
 
 // The end of a connection's part in the turn: the input that has been run is dropped, the replies

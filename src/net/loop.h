@@ -79,6 +79,11 @@ class Loop {
   void adopt(int fd);
   void refuse(int fd);
 
+  // trouble.cc
+  int trouble_timeout_ms() const;
+  void end_holds();
+  bool tell_of_trouble(Connection& c);
+
   // large.cc
   void receive_into_block(Connection& c);
   void put_received_back(Connection& c);

@@ -111,8 +111,8 @@ bool load_records(Server& server, const LogFile& file, uint64_t offset, LogEnd& 
   end.torn_bytes = (room.found ? room.lines : file.bytes) - end.good_bytes;
   end.db = runner.db();
   if (records) {
-    log_notice("loaded %llu records, %llu bytes, from %s in %lld ms", (unsigned long long)records,
-               (unsigned long long)end.good_bytes, file.what().c_str(),
+    log_notice("loaded %llu record%s, %llu bytes, from %s in %lld ms", (unsigned long long)records,
+               records == 1 ? "" : "s", (unsigned long long)end.good_bytes, file.what().c_str(),
                (long long)(monotonic_ms() - start_ms));
   }
   return true;

@@ -138,6 +138,13 @@ void expect_keys(Keyspace& keyspace, const RdbReader& reader, uint64_t most) {
   for (uint32_t i = keyspace.stripe_count(); i-- > 0;) keyspace.expect(reader.db(), keys, i);
 }
 
+// What can be done about a file that cannot be loaded.
+const char* hint(const RdbReader& reader, RdbReader::Result result) {
+  if (result == RdbReader::Result::kForeign) return "";
+  if (reader.has_wrong_checksum()) return "; --rdbchecksum no loads it all the same";
+  return "; ignix-check --dump prints the keys before that";
+}
+
 }  // namespace
 
 bool load_rdb(Server& server, int fd, uint64_t file_bytes, const std::string& what,
@@ -176,13 +183,13 @@ bool load_rdb(Server& server, int fd, uint64_t file_bytes, const std::string& wh
   }
   if (result != RdbReader::Result::kEnd) {
     error = what + " cannot be loaded: at byte " + std::to_string(reader.offset()) + ": " +
-            reader.error() + (result == RdbReader::Result::kForeign ? "" : "; see ignix-check(1)") +
-            "; it was left as it is";
+            reader.error() + hint(reader, result) + "; it was left as it is";
     return false;
   }
   end = reader.offset();
-  log_notice("loaded %llu keys, %llu bytes, from %s in %lld ms", (unsigned long long)keys,
-             (unsigned long long)end, what.c_str(), (long long)(monotonic_ms() - start_ms));
+  log_notice("loaded %llu key%s, %llu bytes, from %s in %lld ms", (unsigned long long)keys,
+             keys == 1 ? "" : "s", (unsigned long long)end, what.c_str(),
+             (long long)(monotonic_ms() - start_ms));
   if (expired) log_notice("%llu keys had expired", (unsigned long long)expired);
   return true;
 }

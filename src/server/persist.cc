@@ -108,7 +108,8 @@ void* Persist::run_thread(void* self) {
 void Persist::run() {
   const Job job = running();
   Status& status = status_of(job);
-  std::string error;
+  std::string& error = error_;
+  error.clear();
   const bool good_before = status.last_good;
   const bool mends = job == kRewrite && log_must_be_replaced();  // tried once a second
   const bool good = job == kSave ? run_save(error) : run_rewrite(error);
@@ -184,14 +185,16 @@ void Persist::join() {
 
 bool Persist::save_now(std::string& error) {
   pthread_mutex_lock(&lock_);
-  const bool started = start_locked(kSave, error);
-  if (started) join();
+  bool good = start_locked(kSave, error);
+  if (good) {
+    join();
+    error = error_;
+    good = status(kSave).last_good;
+  }
   pthread_mutex_unlock(&lock_);
   // It may have looked while the lock was held, and in vain.
   if (attention_.load(std::memory_order_acquire)) server_.wake_loop(server_, 0);
-  if (!started) return false;
-  error = "see the log";
-  return status(kSave).last_good;
+  return good;
 }
 
 bool Persist::write_first_aof(uint64_t& size_bytes, std::string& error) {

@@ -97,6 +97,7 @@ class Persist {
   pthread_mutex_t lock_ = PTHREAD_MUTEX_INITIALIZER;  // held while a job starts or is ended
   pthread_t thread_ = {};
   std::unique_ptr<Snapshot> snapshot_;  // of the running job; made and dropped under lock_
+  std::string error_;                   // why it failed; its thread's, until that has ended
   std::atomic<bool> cancelled_{false};
   SnapshotProgress progress_;
   // Written at the instant, for the job's thread.
