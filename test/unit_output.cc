@@ -39,10 +39,12 @@ TEST(output, random_against_a_string) {
   for (int round = 0; round < 300; round++) {
     Output output;
     std::string model;
+    size_t consumed = 0;
+    std::vector<size_t> joints;  // between pieces, from the first byte ever
     for (int step = 0; step < 60; step++) {
       const std::string text(random.below(40), char('a' + step % 26));
       const size_t before = model.size();
-      switch (random.below(6)) {
+      switch (random.below(7)) {
         case 0:
         case 1:
           CHECK(output.append(text));
@@ -63,6 +65,22 @@ TEST(output, random_against_a_string) {
           const size_t bytes = random.below(model.size() + 1);
           output.consume(bytes);
           model.erase(0, bytes);
+          consumed += bytes;
+          break;
+        }
+        case 6: {
+          if (joints.empty()) break;
+          const size_t joint = std::max(consumed, joints[random.below(joints.size())]);
+          Output front;
+          if (random.below(2)) CHECK(front.append("front"));
+          const std::string before_it = contents(front);
+          CHECK(output.move_front(joint - consumed, front));
+          CHECK_EQ(contents(front), before_it + model.substr(0, joint - consumed));
+          CHECK_EQ(contents(output), model.substr(joint - consumed));
+          CHECK(output.move_front(output.size(), front));
+          CHECK(output.empty());
+          front.consume(before_it.size());
+          front.swap(output);
           break;
         }
         case 5: {
@@ -72,6 +90,7 @@ TEST(output, random_against_a_string) {
           output.swap(other);
         }
       }
+      joints.push_back(consumed + model.size());
       CHECK_EQ(output.size(), model.size());
       CHECK_EQ(contents(output), model);
       if (model.empty()) CHECK(output.empty());

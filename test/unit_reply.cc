@@ -1,12 +1,10 @@
 // The reply writer, each kind of reply in RESP2 and RESP3.
 #include <cstdint>
 #include <string>
-#include <vector>
 
 #include "base/output.h"
 #include "random.h"
 #include "resp/reply.h"
-#include "resp/whole_reply.h"
 #include "runner.h"
 
 namespace test {
@@ -125,62 +123,6 @@ TEST(reply, appends) {
     }
   }
   CHECK(std::string_view(out.data(), out.size()) == want);
-}
-
-// Replies of random shapes, one behind the other, are found as they were written.
-TEST(reply, whole_replies_are_found) {
-  struct Shape {
-    static void write(Reply& reply, Random& random, int depth) {
-      const int64_t count = int64_t(random.below(4));
-      switch (random.below(depth < 4 ? 14 : 10)) {
-        case 0:
-          return reply.ok();
-        case 1:
-          return reply.simple("");
-        case 2:
-          return reply.error("ERR *3 $5");
-        case 3:
-          return reply.integer(int64_t(random.next()));
-        case 4:
-          return reply.bulk(std::string(random.below(30), random.one_in(2) ? '\r' : '$'));
-        case 5:
-          return reply.verbatim("a\r\nb");
-        case 6:
-          return reply.null();
-        case 7:
-          return reply.null_array();
-        case 8:
-          return reply.boolean(random.one_in(2));
-        case 9:
-          return reply.bulk("");
-        case 10:
-          reply.array(count);
-          break;
-        case 11:
-          reply.set(count);
-          break;
-        default:
-          reply.map(count);
-          for (int64_t i = 0; i < count; i++) write(reply, random, depth + 1);
-      }
-      for (int64_t i = 0; i < count; i++) write(reply, random, depth + 1);
-    }
-  };
-  Random random(seed());
-  for (int round = 0; round < 2000; round++) {
-    Output out;
-    Reply reply(out, 2 + round % 2);
-    std::vector<size_t> ends;
-    for (int i = 0; i < 5; i++) {
-      Shape::write(reply, random, 0);
-      ends.push_back(out.size());
-    }
-    size_t at = 0;
-    for (size_t end : ends) {
-      at += ignix::whole_reply({out.data() + at, out.size() - at}).size();
-      CHECK_EQ(at, end);
-    }
-  }
 }
 
 }  // namespace

@@ -1,6 +1,7 @@
 #include "base/output.h"
 
 #include <algorithm>
+#include <cassert>
 
 namespace ignix {
 namespace {
@@ -32,6 +33,27 @@ void Output::consume_mixed(size_t bytes) {
     first_ = 0;
   }
   own_.consume(bytes);
+}
+
+bool Output::move_front(size_t bytes, Output& to) {
+  while (bytes > 0) {
+    const size_t own = is_plain() ? own_.size() : pieces_[first_].at - passed_;
+    if (const size_t copied = std::min(bytes, own)) {
+      if (!to.append({own_.data(), copied})) return false;
+      consume(copied);
+      bytes -= copied;
+      continue;
+    }
+    const SharedBytes& shared = pieces_[first_].shared;
+    assert(shared.bytes.size() <= bytes);
+    if (!to.pieces_.push({shared, to.passed_ + to.own_.size()})) return false;
+    to.shared_bytes_ += shared.bytes.size();
+    to.can_lend_ = to.can_lend_ || shared.lend;
+    shared_bytes_ -= shared.bytes.size();
+    bytes -= shared.bytes.size();
+    if (++first_ == pieces_.size()) drop_pieces();
+  }
+  return true;
 }
 
 // All that are left; what has been freed by then is before first_.

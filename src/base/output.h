@@ -58,6 +58,9 @@ class Output {
       consume_mixed(bytes);
     }
   }
+  // Takes them off the front and puts them behind all of `to`; the last one does not stand within a
+  // piece. False if there is no memory: then some have gone there.
+  bool move_front(size_t bytes, Output& to);
   // Back to an earlier size(), since which nothing has been consumed.
   void truncate(size_t bytes);
   void clear();

@@ -169,6 +169,7 @@ void Batch::execute(const Request& request) {
   Session& session = *request.session;
   const Command& command = request.command ? *request.command : kUnknown;
   const size_t output_before = session.output.size();
+  const uint64_t position_before = session.log_position;
   Reply reply(session.output, session.protocol.load(std::memory_order_relaxed));
   Call call = {env_,
                command,
@@ -197,6 +198,9 @@ void Batch::execute(const Request& request) {
   if (!hears_reply(session)) {
     session.output.truncate(output_before);
     session.wait.heard = false;
+  }
+  if (session.log_position != position_before) {
+    session.change_replies.add(output_before, session.output.size());
   }
   env_.output_room_bytes -= int64_t(session.output.size() - output_before);
 }

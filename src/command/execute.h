@@ -81,6 +81,8 @@ class Batch {
   RoomMaker& room_maker() { return room_maker_; }
   uint64_t commands_run() const { return commands_run_; }
   uint64_t error_replies() const { return error_replies_; }
+  // Replies that have become errors.
+  void count_error_replies(uint64_t count) { error_replies_ += count; }
 
  private:
   struct Request {

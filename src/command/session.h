@@ -9,6 +9,7 @@
 
 #include "base/lock.h"
 #include "base/output.h"
+#include "command/change_replies.h"
 #include "store/watch.h"
 
 namespace ignix {
@@ -70,6 +71,7 @@ struct Session {
   Wait wait;
   Block* received = nullptr;  // a word of the command being run that came straight into a block
   Output output;              // replies not sent yet
+  ChangeReplies change_replies;
   size_t sending_bytes = 0;   // and those that the kernel is still sending, if they are many
   Watch* watches = nullptr;   // each is in its stripe as well
   size_t watch_count = 0, watch_bytes = 0, queued_bytes = 0;

@@ -54,7 +54,6 @@ struct Connection : Client {
   bool in_turn = false;          // on the loop's list of this turn
   bool held = false;             // on the loop's list of replies that wait for the log
   uint64_t held_from = 0;        // the log position since which replies wait for it; 0: none do
-  size_t settled_bytes = 0;      // of the output: what no trouble with the log can change any more
   uint64_t told_position = 0;    // of the log: for what is before, no reply waits (net/trouble.cc)
   bool stalled = false;          // on the loop's list of those with commands that cannot run yet
   bool waiting = false;          // on the loop's list of those that wait (Session::wait)

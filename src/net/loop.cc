@@ -271,7 +271,7 @@ bool Loop::answer_held(Connection& c) {
 
 void Loop::parse(Connection& c) {
   if (c.held_from && !c.close_after_reply && !c.is_waiting() && !answer_held(c)) return;
-  if (c.output.empty() || may_answer(c)) c.settled_bytes = c.output.size();
+  if (c.output.empty() || may_answer(c)) c.change_replies.clear();
   while (!c.broken && !c.close_after_reply && !c.blocked && !c.is_waiting() &&
          c.missing_of_block() == 0) {
     const size_t first_word = batch_.words().size();

@@ -6,19 +6,8 @@
 #include <algorithm>
 
 #include "net/loop.h"
-#include "resp/reply.h"
-#include "resp/whole_reply.h"
 
 namespace ignix {
-namespace {
-
-// What says something else than that a command has done its work, and stays: errors, what the
-// client did not ask for, and what EXEC is still to do.
-bool is_kept(std::string_view reply) {
-  return reply[0] == '-' || reply[0] == '>' || reply == "+QUEUED\r\n";
-}
-
-}  // namespace
 
 // Until end_holds() has something to do, while replies are held.
 int Loop::trouble_timeout_ms() const {
@@ -36,30 +25,30 @@ void Loop::end_holds() {
   }
 }
 
-// False if there is no memory, or the replies hold values that are not copied: then the connection
-// must end.
+// False if there is no memory: then the connection must end.
 bool Loop::tell_of_trouble(Connection& c) {
-  if (!c.output.is_plain()) return false;
-  Buffer replies;
-  const size_t bytes = c.output.size() - c.settled_bytes;
-  if (!replies.append({c.output.data() + c.settled_bytes, bytes})) return false;
-  c.output.truncate(c.settled_bytes);
-  Reply out(c.output, c.protocol.load(std::memory_order_relaxed));
-  const char* const what = strerror(env_.log->failure());
-  while (!replies.empty()) {
-    const std::string_view reply = whole_reply({replies.data(), replies.size()});
-    if (is_kept(reply)) {
-      out.raw(reply);
-    } else {
-      out.errorf(
-          "MISCONF Errors writing to the AOF file: %s; the command was run, but is not in the file "
-          "yet",
-          what);
-    }
-    replies.consume(reply.size());
-  }
+  const int error = env_.log->failure();
+  if (!error) return true;  // it is over: they are waited for once more
+  const std::string text = std::string("-MISCONF Errors writing to the AOF file: ") +
+                           strerror(error) +
+                           "; the command was run, but is not in the file yet\r\n";
+  Output old;
+  old.swap(c.output);
+  size_t taken = 0;  // of the old output
+  const bool good =
+      c.change_replies.complete() && c.change_replies.for_each([&](const ChangeReplies::Run& run) {
+        if (!old.move_front(run.from - taken, c.output)) return false;
+        old.consume(run.until - run.from);
+        taken = run.until;
+        batch_.count_error_replies(run.count());
+        for (size_t i = run.count(); i > 0; i--) {
+          if (!c.output.append(text)) return false;
+        }
+        return true;
+      });
+  c.change_replies.clear();
   c.told_position = c.log_position;
-  return !out.failed();
+  return good && old.move_front(old.size(), c.output);
 }
 
 }  // namespace ignix
