@@ -3,7 +3,8 @@
 #pragma once
 
 #include <cstddef>
-#include <cstdint>
+#include <memory>
+#include <new>
 
 #include "base/array.h"
 
@@ -18,43 +19,45 @@ class ChangeReplies {
     size_t count() const { return reply_bytes ? (until - from) / reply_bytes : 0; }
   };
 
-  // The reply to a change is from byte `from` to `until`, behind all others.
+  // The reply to a change is from byte `from` to `until`, behind all others; the client hears
+  // nothing of it if it has no length.
   void add(size_t from, size_t until) {
     if (from == last_.until && until - from == last_.reply_bytes) {
       last_.until = until;
-    } else {
-      add_run({from, until, until - from});
+    } else if (from < until) {
+      begin_run({from, until, until - from});
     }
   }
   void clear() {
+    if (last_.reply_bytes == 0) return;
     last_ = {};
-    complete_ = true;
-    if (earlier_.capacity() > 0) earlier_.release();
+    earlier_.reset();
+    is_complete_ = true;
   }
 
-  bool empty() const { return last_.count() == 0; }
-  // False: there was no memory for some.
-  bool complete() const { return complete_; }
-
-  // Calls use(run) for each, in order, until it is false; returns whether none was.
+  // Calls use(run) for each, in order, until it is false. False if it was, or if there was no
+  // memory for some.
   template <typename Use>
   bool for_each(Use use) const {
-    for (const Run& run : earlier_) {
-      if (!use(run)) return false;
+    if (!is_complete_) return false;
+    for (size_t i = 0; earlier_ && i < earlier_->size(); i++) {
+      if (!use((*earlier_)[i])) return false;
     }
-    return empty() || use(last_);
+    return last_.reply_bytes == 0 || use(last_);
   }
 
  private:
-  void add_run(const Run& run) {
-    if (run.from == run.until) return;  // the client hears nothing of it
-    if (!empty() && !earlier_.push(last_)) complete_ = false;
+  void begin_run(const Run& run) {
+    if (last_.reply_bytes > 0) {
+      if (!earlier_) earlier_.reset(new (std::nothrow) Array<Run>);
+      is_complete_ = is_complete_ && earlier_ && earlier_->push(last_);
+    }
     last_ = run;
   }
 
   Run last_;
-  Array<Run> earlier_;
-  bool complete_ = true;
+  std::unique_ptr<Array<Run>> earlier_;  // few have any
+  bool is_complete_ = true;
 };
 
 }  // namespace ignix

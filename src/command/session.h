@@ -67,11 +67,11 @@ struct Session {
   bool output_cut = false;         // EXEC had more to reply than is kept: it is closed, unanswered
   bool blocked = false;            // its next command waits: see net/loop.cc
   uint64_t log_position = 0;       // the reply waits until the log is acknowledged up to here
+  ChangeReplies change_replies;    // where those stand in the output that wait for it
   TransactionPtr transaction;      // from MULTI to its end (command/transaction.h)
   Wait wait;
   Block* received = nullptr;  // a word of the command being run that came straight into a block
   Output output;              // replies not sent yet
-  ChangeReplies change_replies;
   size_t sending_bytes = 0;   // and those that the kernel is still sending, if they are many
   Watch* watches = nullptr;   // each is in its stripe as well
   size_t watch_count = 0, watch_bytes = 0, queued_bytes = 0;

@@ -35,17 +35,16 @@ bool Loop::tell_of_trouble(Connection& c) {
   Output old;
   old.swap(c.output);
   size_t taken = 0;  // of the old output
-  const bool good =
-      c.change_replies.complete() && c.change_replies.for_each([&](const ChangeReplies::Run& run) {
-        if (!old.move_front(run.from - taken, c.output)) return false;
-        old.consume(run.until - run.from);
-        taken = run.until;
-        batch_.count_error_replies(run.count());
-        for (size_t i = run.count(); i > 0; i--) {
-          if (!c.output.append(text)) return false;
-        }
-        return true;
-      });
+  const bool good = c.change_replies.for_each([&](const ChangeReplies::Run& run) {
+    if (!old.move_front(run.from - taken, c.output)) return false;
+    old.consume(run.until - run.from);
+    taken = run.until;
+    batch_.count_error_replies(run.count());
+    for (size_t i = run.count(); i > 0; i--) {
+      if (!c.output.append(text)) return false;
+    }
+    return true;
+  });
   c.change_replies.clear();
   c.told_position = c.log_position;
   return good && old.move_front(old.size(), c.output);
