@@ -1,5 +1,10 @@
 // Where in a client's output the replies to changes stand that the log has not acknowledged. They
 // are errors instead if the log comes into trouble before it has (net/trouble.cc).
+//
+// Bytes of the output are counted from where it begins, so nothing may be taken off its front while
+// this is of use. Nothing is: what waits for the log is not sent, and when all is acknowledged,
+// Loop::parse() clears this before the next command of the client is run. Between the sending and
+// that nobody may look at it.
 #pragma once
 
 #include <cstddef>

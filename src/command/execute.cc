@@ -199,7 +199,8 @@ void Batch::execute(const Request& request) {
     session.output.truncate(output_before);
     session.wait.heard = false;
   }
-  if (session.log_position != position_before) {
+  // What a read writes back may be lost.
+  if (session.log_position != position_before && !(command.flags & kWritesBack)) {
     session.change_replies.add(output_before, session.output.size());
   }
   env_.output_room_bytes -= int64_t(session.output.size() - output_before);

@@ -67,7 +67,7 @@ struct Session {
   bool output_cut = false;         // EXEC had more to reply than is kept: it is closed, unanswered
   bool blocked = false;            // its next command waits: see net/loop.cc
   uint64_t log_position = 0;       // the reply waits until the log is acknowledged up to here
-  ChangeReplies change_replies;    // where those stand in the output that wait for it
+  ChangeReplies change_replies;    // where those to changes are in the output: see there
   TransactionPtr transaction;      // from MULTI to its end (command/transaction.h)
   Wait wait;
   Block* received = nullptr;  // a word of the command being run that came straight into a block

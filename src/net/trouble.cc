@@ -1,6 +1,7 @@
 // When the log cannot be written, or fsynced, for longer than a moment: the replies that wait for
 // it are not sent, for they would promise what is not kept, and a client that gets none would wait
 // for as long as the disk is full. It is told instead, once for each reply, and served on.
+#include <assert.h>
 #include <string.h>
 
 #include <algorithm>
@@ -31,11 +32,12 @@ bool Loop::tell_of_trouble(Connection& c) {
   if (!error) return true;  // it is over: they are waited for once more
   const std::string text = std::string("-MISCONF Errors writing to the AOF file: ") +
                            strerror(error) +
-                           "; the command was run, but is not in the file yet\r\n";
+                           "; the command was run, but may not be in the file yet\r\n";
   Output old;
   old.swap(c.output);
   size_t taken = 0;  // of the old output
   const bool good = c.change_replies.for_each([&](const ChangeReplies::Run& run) {
+    assert(run.from >= taken && run.until - taken <= old.size());
     if (!old.move_front(run.from - taken, c.output)) return false;
     old.consume(run.until - run.from);
     taken = run.until;
