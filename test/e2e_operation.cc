@@ -222,6 +222,19 @@ TEST(operation, port_is_free_again_after_the_end) {
   }
 }
 
+// A client that comes too late is refused at once, and not accepted by what the kernel has not yet
+// closed, only to be reset.
+TEST(operation, nobody_is_accepted_after_the_end) {
+  Server server({.tcp = true, .unix_socket = false});
+  for (int i = 0; i < 5; i++) {
+    server.start();
+    Client client(server), late;
+    CHECK_EQ(client.command({"PING"}), kPong);
+    CHECK_EQ(server.stop(), 0);
+    CHECK(!late.connect_tcp("127.0.0.1", server.port()));
+  }
+}
+
 TEST(operation, ends_with_clients_connected) {
   for (int signal_number : {SIGTERM, SIGINT}) {
     Server server({.arguments = {"--threads", "2"}, .tcp = true, .unix_socket = false});

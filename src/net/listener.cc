@@ -73,7 +73,10 @@ void Listeners::close_all() {
   if (is_own) unlink(unix_path_.c_str());
   unix_path_.clear();
   for (auto& set : sets_) {
-    for (int fd : set) close(fd);
+    for (int fd : set) {
+      shutdown(fd, SHUT_RDWR);  // see retry(): else it would go on accepting for that long
+      close(fd);
+    }
     set.clear();
   }
 }
