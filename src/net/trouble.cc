@@ -1,6 +1,6 @@
 // When the log cannot be written, or fsynced, for longer than a moment: the replies that wait for
 // it are not sent, for they would promise what is not kept, and a client that gets none would wait
-// for as long as the disk is full. It is told instead, once for each reply, and served on.
+// for as long as the disk is full. It is told instead, once for each change, and served on.
 #include <assert.h>
 #include <string.h>
 

@@ -140,7 +140,8 @@ void expect_keys(Keyspace& keyspace, const RdbReader& reader, uint64_t most) {
 
 // What can be done about a file that cannot be loaded.
 const char* hint(const RdbReader& reader, RdbReader::Result result) {
-  if (result == RdbReader::Result::kForeign) return "";
+  using Result = RdbReader::Result;
+  if (result == Result::kForeign || result == Result::kFailed) return "";
   if (reader.has_wrong_checksum()) return "; --rdbchecksum no loads it all the same";
   return "; ignix-check --dump prints the keys before that";
 }
